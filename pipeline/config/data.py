@@ -1,0 +1,58 @@
+"""Which scans an experiment uses, and how they are divided."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config.base import Config
+
+
+class FoldSplit(Config):
+    """Groups are dealt into ``folds`` equal parts: part ``fold`` is the test set, the next is for validation."""
+
+    kind: Literal["folds"] = "folds"
+    folds: int = Field(5, ge=3)
+    fold: int = Field(0, ge=0)
+    group_by: Literal["patient", "look"] = Field(
+        "patient", description="'look' joins images of the same size and appearance, where no patient is known"
+    )
+
+
+class GivenSplit(Config):
+    """The subsets that the data's own index states."""
+
+    kind: Literal["given"] = "given"
+
+
+class WholeVolumes(Config):
+    """Each volume is one case."""
+
+    kind: Literal["whole"] = "whole"
+
+
+class RandomOffsetWindows(Config):
+    """For crops that were cut around their lesion: cases in which its place says nothing.
+
+    Each annotated volume gives one window that holds its lesion at a seeded random offset and, where the tissue
+    outside the lesion is at least ``minimum_px`` wide, one window without any lesion voxel.
+    """
+
+    kind: Literal["random_offset"] = "random_offset"
+    share: float = Field(0.7, gt=0, le=1, description="window edge over volume edge, along i and j")
+    minimum_px: int = Field(10, ge=4)
+
+
+class DataConfig(Config):
+    """``source`` is a folder: absolute, or relative to the data folder (setting ``CELLSCAN_DATA``)."""
+
+    source: str
+    dims: Literal[2, 3]
+    classes: tuple[str, ...] = Field(min_length=1)
+    modalities: tuple[str, ...] = Field((), description="DICOM Modality values to take; empty: all")
+    where: dict[str, str] = Field(default_factory=dict, description="attributes that a volume must have, e.g. stain")
+    merge_classes: bool = Field(False, description="every label becomes the single class named")
+    point_box: float | None = Field(
+        None, gt=0, description="edge of the nominal box around centre-only annotations, in the grid's unit"
+    )
+    split: Annotated[FoldSplit | GivenSplit, Field(discriminator="kind")] = FoldSplit()
+    cases: Annotated[WholeVolumes | RandomOffsetWindows, Field(discriminator="kind")] = WholeVolumes()

@@ -1,0 +1,51 @@
+"""The network."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config.base import Config
+
+
+class ResidualUNet(Config):
+    """A residual encoder trained from scratch, in 2D or 3D.
+
+    ``widths`` are the channels of each resolution, from fine to coarse. ``strides`` are the steps between them, one
+    for each after the first: an integer, or one an axis for anisotropic volumes.
+    """
+
+    kind: Literal["residual_unet"] = "residual_unet"
+    widths: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2)
+    strides: tuple[int | tuple[int, ...], ...] = (2, 2, 2)
+    blocks: int = Field(1, ge=1, description="residual blocks a resolution")
+
+
+class EfficientNetLite(Config):
+    """EfficientNet-Lite0 with ImageNet weights from its package (2D, three channels)."""
+
+    kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    pretrained: bool = True
+
+
+class DetectorConfig(Config):
+    """One family: backbone → decoder → score, class and distances to the box sides at every location."""
+
+    backbone: Annotated[ResidualUNet | EfficientNetLite, Field(discriminator="kind")] = ResidualUNet()
+    decoder_width: int = Field(32, ge=4)
+    output_level: int = Field(1, ge=0, description="backbone resolution at which objects are predicted; 0 is finest")
+    object_spread: float = Field(
+        0.18, gt=0, description="standard deviation of the target peak over the object's size"
+    )
+
+
+class InferenceConfig(Config):
+    """From candidates to detections."""
+
+    window: tuple[int, ...] = Field(description="largest window given to the network, in voxels of its grid")
+    overlap: float = Field(0.25, ge=0, lt=1)
+    batch_size: int = Field(4, ge=1)
+    score_floor: float = Field(0.05, gt=0, lt=1, description="candidates below are not kept at all")
+    suppression_iou: float = Field(0.4, gt=0, le=1, description="of two boxes that share more, the lower score goes")
+    suppression_distance: float = Field(
+        0.0, ge=0, description="of two centres that are nearer, in the volume's unit, the lower score goes"
+    )

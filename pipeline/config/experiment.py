@@ -1,0 +1,67 @@
+"""A whole experiment: the root of the configuration, and one YAML file."""
+
+import hashlib
+import json
+
+from pydantic import Field, model_validator
+
+from pipeline.config.base import Config
+from pipeline.config.data import DataConfig
+from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig
+from pipeline.config.evaluation import EvaluationConfig
+from pipeline.config.training import TrainingConfig
+from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
+
+
+class ExperimentConfig(Config):
+    """One experiment: what runs, not where it runs (see `pipeline.settings`)."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="also the name of the registered model")
+    seed: int = 0
+    data: DataConfig
+    preprocessing: PreprocessingConfig
+    augmentation: AugmentationConfig = AugmentationConfig()
+    sampling: SamplingConfig
+    detector: DetectorConfig = DetectorConfig()
+    training: TrainingConfig
+    inference: InferenceConfig
+    evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> "ExperimentConfig":
+        dims = self.data.dims
+        for what, values in (
+            ("sampling.patch", self.sampling.patch),
+            ("inference.window", self.inference.window),
+            ("preprocessing.spacing", self.preprocessing.spacing),
+        ):
+            if values is not None and len(values) != dims:
+                raise ValueError(f"{what} needs {dims} numbers because data.dims is {dims}, got {list(values)}")
+        if any(axis >= dims or axis < 0 for axis in self.augmentation.flip):
+            raise ValueError(f"augmentation.flip must name axes 0 … {dims - 1}, got {list(self.augmentation.flip)}")
+        return self
+
+    @model_validator(mode="after")
+    def _network_holds_together(self) -> "ExperimentConfig":
+        backbone = self.detector.backbone
+        if isinstance(backbone, EfficientNetLite):
+            if self.data.dims != 2 or self.preprocessing.channels != 3:
+                raise ValueError("backbone efficientnet_lite0 needs data.dims 2 and preprocessing.channels 3")
+            return self
+        if len(backbone.strides) != len(backbone.widths) - 1:
+            raise ValueError(
+                f"detector.backbone.strides needs {len(backbone.widths) - 1} entries, one fewer than widths, "
+                f"got {len(backbone.strides)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _merging_names_one_class(self) -> "ExperimentConfig":
+        if self.data.merge_classes and len(self.data.classes) != 1:
+            raise ValueError(f"data.merge_classes needs exactly one class, got {list(self.data.classes)}")
+        return self
+
+    def digest(self) -> str:
+        """16 hex digits that name this configuration."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

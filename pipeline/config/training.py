@@ -1,0 +1,25 @@
+"""Optimisation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config.base import Config
+
+
+class TrainingConfig(Config):
+    max_epochs: int = Field(ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
+    average_decay: float = Field(0.99, ge=0, lt=1, description="of the exponential moving average of weights; 0: none")
+    gradient_clip: float = Field(5.0, gt=0)
+    precision: Literal["32", "bf16"] = "32"
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    box_weight: float = Field(1.0, ge=0)
+    class_weight: float = Field(0.5, ge=0)
+    workers: int = Field(0, ge=0, description="processes that prepare patches; 0: in the training process")
+    initial_weights: str | None = Field(
+        None, description="a registered version, e.g. 'models:/name@champion', to transfer from; heads that differ start anew"
+    )

@@ -1,0 +1,5 @@
+"""The record of what was detected, and its exports."""
+
+from pipeline.detections.detection import Detections
+
+__all__ = ["Detections"]

@@ -1,0 +1,54 @@
+"""Detections as a table: the one set of columns that every export, ledger and model version uses."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.detections.detection import Detections
+from pipeline.geometry import Boxes, Grid
+
+_AXES = "ijk"
+_WORLD = "xyz"
+
+
+def columns() -> list[str]:
+    """The columns, in order. 2D rows leave the third axis empty (NaN)."""
+    per_axis = [f"lower_{a}_voxel" for a in _AXES] + [f"upper_{a}_voxel" for a in _AXES]
+    world = [f"centre_{w}_world" for w in _WORLD] + [f"size_{a}_world" for a in _AXES]
+    return ["volume_id", "label", "score", *world, "unit", *per_axis]
+
+
+def to_frame(detections: Detections) -> pd.DataFrame:
+    """One row a detection.
+
+    ``centre_?_world`` is RAS mm in 3D, the image plane (mm or px, see ``unit``) in 2D; ``size_?_world`` is the edge
+    length along the ARRAY axes in the same unit; ``lower/upper_?_voxel`` are continuous voxel indices of the
+    edges on the volume as acquired (voxel ``i`` covers ``i - 0.5 … i + 0.5``).
+    """
+    boxes = detections.boxes
+    dims = boxes.grid.dims
+    data: dict[str, object] = {
+        "volume_id": [detections.volume_id] * len(detections),
+        "label": list(detections.label_names),
+        "score": detections.scores,
+        "unit": [boxes.grid.unit] * len(detections),
+    }
+    for prefix, names, suffix, values in (
+        ("centre", _WORLD, "world", boxes.centres_world),
+        ("size", _AXES, "world", boxes.sizes_world),
+        ("lower", _AXES, "voxel", boxes.lower),
+        ("upper", _AXES, "voxel", boxes.upper),
+    ):
+        for axis, name in enumerate(names):
+            column = values[:, axis] if axis < dims else np.full(len(detections), np.nan)
+            data[f"{prefix}_{name}_{suffix}"] = column
+    return pd.DataFrame(data, columns=columns())
+
+
+def from_frame(frame: pd.DataFrame, volume_id: str, grid: Grid, classes: tuple[str, ...]) -> Detections:
+    """The detections of one volume back from its rows (inverse of `to_frame`)."""
+    axes = _AXES[: grid.dims]
+    lower = frame[[f"lower_{a}_voxel" for a in axes]].to_numpy(dtype=np.float64)
+    upper = frame[[f"upper_{a}_voxel" for a in axes]].to_numpy(dtype=np.float64)
+    labels = np.array([classes.index(name) for name in frame["label"]], dtype=np.int64)
+    scores = frame["score"].to_numpy(dtype=np.float64)
+    return Detections(volume_id, Boxes(lower, upper, grid), scores, labels, classes)

@@ -1,0 +1,62 @@
+"""Where cellscan runs: read from the environment, never from an experiment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Places and addresses.
+
+    ``CELLSCAN_HOME``: everything that cellscan writes (default ``~/.cellscan``).
+    ``CELLSCAN_DATA``: the folder that holds data sets that experiments name by folder (default: the working folder).
+    ``CELLSCAN_DEVICE``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    ``CELLSCAN_CATALOG_URL``: SQLAlchemy URL of the catalog and ledger (default: SQLite in the home folder).
+    ``MLFLOW_TRACKING_URI``: default ``sqlite:///<home>/mlflow.db``.
+    ``PREFECT_API_URL``: a running Prefect server; without it one is started and stopped for each run.
+    """
+
+    home: Path
+    data: Path
+    device: str
+    catalog_url: str
+    tracking_uri: str
+    prefect_api_url: str | None
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        home = Path(os.environ.get("CELLSCAN_HOME", "~/.cellscan")).expanduser().resolve()
+        return cls(
+            home=home,
+            data=Path(os.environ.get("CELLSCAN_DATA", ".")).expanduser().resolve(),
+            device=os.environ.get("CELLSCAN_DEVICE", "auto"),
+            catalog_url=os.environ.get("CELLSCAN_CATALOG_URL", f"sqlite:///{home / 'catalog.db'}"),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+            prefect_api_url=os.environ.get("PREFECT_API_URL"),
+        )
+
+    @property
+    def volumes(self) -> Path:
+        return self.home / "volumes"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    @property
+    def detections(self) -> Path:
+        return self.home / "detections"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps artifacts when it tracks into the home folder."""
+        return self.home / "mlartifacts"

@@ -1,0 +1,72 @@
+"""A volume: voxels on a grid, and what a human said about them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.geometry import Boxes, Grid
+from pipeline.types import Image
+
+# A nucleus that was annotated without a class: it counts for detection and not for classification.
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What a human marked on one volume.
+
+    ``boxes`` lie on the volume's own grid. ``labels`` holds one class name an object (`UNLABELLED` where it has
+    none). ``ignore`` is bool ``(n,)``: objects that neither count as missed nor make a detection false.
+    ``from_points`` is true where only centres were given, so that the box sizes are nominal: they may steer
+    training, and no IoU may be computed against them.
+    """
+
+    boxes: Boxes
+    labels: tuple[str, ...]
+    ignore: np.ndarray
+    from_points: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ignore", np.asarray(self.ignore, dtype=bool))
+        if not len(self.boxes) == len(self.labels) == len(self.ignore):
+            raise ValueError(f"{len(self.boxes)} boxes, {len(self.labels)} labels, {len(self.ignore)} ignore flags")
+
+    @classmethod
+    def of(cls, boxes: Boxes, labels: tuple[str, ...], from_points: bool = False) -> "Annotations":
+        return cls(boxes, labels, np.zeros(len(boxes), dtype=bool), from_points)
+
+    @classmethod
+    def none(cls, grid: Grid) -> "Annotations":
+        """A scan that was looked at and has no finding."""
+        return cls.of(Boxes.empty(grid), ())
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One volume of the store: a record of where it lies and what it is; voxels are read on demand.
+
+    ``annotations`` is ``None`` where nobody has annotated the volume, which differs from `Annotations.none`.
+    ``patient_key`` is a keyed hash. ``name`` is safe to show: it holds no patient identifier.
+    ``subset`` is what the data's own index says: ``train``, ``validation``, ``test`` or ``None``.
+    """
+
+    volume_id: str
+    name: str
+    patient_key: str
+    modality: str
+    grid: Grid
+    channels: int
+    array_path: Path
+    annotations: Annotations | None = None
+    subset: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def array(self) -> Image:
+        """Voxels ``(channel, i, j[, k])`` as stored, mapped from disk, read-only."""
+        return np.load(self.array_path, mmap_mode="r", allow_pickle=False)
