@@ -29,7 +29,6 @@ class PreprocessingConfig(Config):
     spacing: tuple[float, ...] | None = None
     intensity: Annotated[Window | Percentiles, Field(discriminator="kind")]
     channels: int = Field(1, ge=1)
-    dark_objects: bool = Field(False, description="invert images whose background is bright, so that objects are light")
 
 
 class AugmentationConfig(Config):

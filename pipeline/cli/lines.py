@@ -1,0 +1,77 @@
+"""Records of the stages → the lines that a user reads."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.records import Comparison, Estimate, Evaluation
+    from pipeline.sources.ingest import IngestSummary
+    from pipeline.stages.detect import DetectSummary
+    from pipeline.stages.train import TrainedVersion
+
+_COUNT_ORDER = ("ingested", "ignored", "quarantined")
+
+
+def ingest_lines(summary: "IngestSummary") -> list[str]:
+    """Counts, then each reason for quarantine with its files."""
+    counts = summary.counts()
+    told = ", ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in _COUNT_ORDER)
+    lines = [f"{summary.root}: {len(summary.files)} files: {told}; {len(summary.volume_ids)} scans"]
+    if summary.unchanged:
+        lines.append(f"  {summary.unchanged} files had not changed and were not read again")
+    quarantined = [(file.reason, file.path) for file in summary.files if file.outcome == "quarantined"]
+    return [*lines, *reason_lines("quarantined", quarantined)]
+
+
+def reason_lines(outcome: str, reasons_and_paths: Iterable[tuple[str, str]]) -> list[str]:
+    """One line a reason: the first file of it, and how many more."""
+    paths_by_reason: dict[str, list[str]] = {}
+    for reason, path in reasons_and_paths:
+        paths_by_reason.setdefault(reason, []).append(path)
+    return [
+        f"  {outcome}: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}"
+        for reason, paths in paths_by_reason.items()
+    ]
+
+
+def trained_line(trained: "TrainedVersion") -> str:
+    if trained.reused:
+        return f"{trained.name}/{trained.version} was trained before, nothing was done again"
+    return f"{trained.name}/{trained.version} trained in {trained.seconds:.0f} s"
+
+
+def evaluation_lines(evaluation: "Evaluation") -> list[str]:
+    """The primary figure first, then the others, each with its interval."""
+    counts = ", ".join(f"{count} {name}" for name, count in evaluation.counts.items())
+    share = f"{evaluation.confidence:.0%}"
+    lines = [f"{evaluation.version} on {counts} (figures with {share} intervals)"]
+    names = sorted(evaluation.metrics, key=lambda name: name != evaluation.primary)
+    width = max((len(name) for name in names), default=0)
+    return [*lines, *(f"  {name:{width}}  {evaluation.metrics[name]}" for name in names)]
+
+
+def score_line(evaluation: "Evaluation") -> str:
+    """The primary figure alone."""
+    return f"{evaluation.primary} {evaluation.metrics[evaluation.primary]}"
+
+
+def comparison_lines(comparison: "Comparison") -> list[str]:
+    """The differences B − A, the primary first."""
+    names = sorted(comparison.differences, key=lambda name: name != comparison.primary)
+    width = max((len(name) for name in names), default=0)
+    head = f"{comparison.version_b} against {comparison.version_a}, paired over {comparison.patients} patients"
+    lines = [head]
+    for name in names:
+        a, b = comparison.values_a[name], comparison.values_b[name]
+        p = f"  p = {comparison.p_values[name]:.3f}" if name in comparison.p_values else ""
+        lines.append(f"  {name:{width}}  {a:.3f} -> {b:.3f}  difference {_signed(comparison.differences[name])}{p}")
+    return lines
+
+
+def _signed(estimate: "Estimate") -> str:
+    return f"{estimate.value:+.3f} [{estimate.lower:+.3f}, {estimate.upper:+.3f}]"
+
+
+def detect_lines(summary: "DetectSummary", out: Path) -> list[str]:
+    raise NotImplementedError

@@ -1,0 +1,122 @@
+"""Commands on model versions: train, evaluate, compare, promote, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Verbose, Version
+from pipeline.cli.screen import PARTIAL, Screen
+from pipeline.settings import Settings
+
+
+def train(
+    experiment: Experiment,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train one experiment, evaluate it on its test set and register it as a model version.
+
+    A training that was stopped continues from its last checkpoint when the same command is given again; a
+    finished one is not repeated.
+    """
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.cli.lines import evaluation_lines, trained_line
+        from pipeline.config import load_experiment
+        from pipeline.stages.train import train_version
+
+        config = load_experiment(experiment, overrides or ())
+        trained = train_version(config, Settings.from_environment(), screen.progress)
+        screen.say(trained_line(trained), *evaluation_lines(trained.evaluation))
+        screen.give(trained)
+
+
+def evaluate(
+    version: Version,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Annotated folder to evaluate on.", show_default="the version's own test set"),
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option(help="Only scans that the folder's index gives to train, validation or test.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Score a model version, each figure with its bootstrap interval over patients.
+
+    Scans of patients that the version was trained on are left out and counted.
+    """
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.cli.lines import evaluation_lines
+        from pipeline.stages.evaluate import evaluate_version
+
+        evaluation = evaluate_version(
+            version, data, Settings.from_environment(), subset=subset, progress=screen.progress
+        )
+        screen.say(*evaluation_lines(evaluation))
+        screen.give(evaluation.summary())
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="The version to compare against, e.g. name@champion.")],
+    b: Annotated[str, typer.Argument(help="The version that may be better, e.g. name/4.")],
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare two versions on the same test set: differences (B - A) paired by patient, with interval and p-value."""
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.cli.lines import comparison_lines
+        from pipeline.stages.compare import compare_versions
+
+        comparison = compare_versions(a, b, Settings.from_environment())
+        screen.say(*comparison_lines(comparison))
+        screen.give(comparison)
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="The challenger: name/3.")],
+    force: Annotated[bool, typer.Option("--force", help="Promote although it scores worse.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Make a version the @champion, if it is not worse than the present one by more than its experiment's margin.
+
+    Exits with 3 when the version was not promoted.
+    """
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.cli.versions import parse_version
+        from pipeline.stages.promote import promote_version
+
+        name, number = parse_version(version)
+        decision = promote_version(name, number, Settings.from_environment(), force=force)
+        verb = "promoted" if decision.promoted else "not promoted"
+        screen.say(f"{version} {verb}: {decision.reason}; @champion is {name}/{decision.champion}")
+        screen.give(decision)
+        if not decision.promoted:
+            raise typer.Exit(PARTIAL)
+
+
+def report(
+    target: Annotated[
+        str, typer.Argument(help="name/3, name@champion, or two versions: name/2..name/3.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write.", show_default="in the home folder")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write one HTML file on a version, or on two compared: scores, curves, missed and false findings, data, model."""
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.stages.report import write_report
+
+        written = write_report(target, Settings.from_environment(), out)
+        screen.say(f"report: {written}")
+        screen.give({"report": written})

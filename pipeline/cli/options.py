@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _set_home(folder: Path | None) -> Path | None:
+    if folder is not None:
+        os.environ["CELLSCAN_HOME"] = str(folder.expanduser().resolve())
+    return folder
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show the libraries' own warnings and logs, and errors with their traceback.")
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        help="Folder for everything that cellscan writes.",
+        show_default="$CELLSCAN_HOME or ~/.cellscan",
+        callback=_set_home,
+        is_eager=True,
+        file_okay=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the experiment; may be given again."),
+]
+Experiment = Annotated[
+    Path, typer.Argument(help="YAML file of one experiment, e.g. from configs/experiments/.")
+]
+Version = Annotated[
+    str, typer.Argument(help="A registered model version: name/3 or name@champion.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a file was quarantined.")]

@@ -1,0 +1,112 @@
+"""A case: the unit that is detected on, scored and counted. A whole volume, or a window of one."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pipeline.config.data import DataConfig, RandomOffsetWindows
+from pipeline.geometry import Boxes, Grid
+from pipeline.types import Image
+from pipeline.volumes import Annotations, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """``volume.array[:, lower:upper]`` as a scan of its own.
+
+    ``lower`` and ``upper`` are voxel indices on the volume's grid, ``upper`` exclusive. An object whose centre lies
+    outside the case, but whose box reaches in, is to be ignored: neither missed nor a false positive.
+    """
+
+    case_id: str
+    volume: Volume
+    lower: tuple[int, ...]
+    upper: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, volume: Volume) -> "Case":
+        return cls(volume.volume_id, volume, (0,) * volume.grid.dims, volume.grid.shape)
+
+    @property
+    def patient_key(self) -> str:
+        return self.volume.patient_key
+
+    @cached_property
+    def grid(self) -> Grid:
+        return self.volume.grid.crop(self.lower, self.upper)
+
+    @property
+    def array(self) -> Image:
+        """Voxels ``(channel, i, j[, k])``, mapped from disk."""
+        region = tuple(slice(low, up) for low, up in zip(self.lower, self.upper, strict=True))
+        return self.volume.array[(slice(None), *region)]
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The volume's annotations on the case's own grid."""
+        given = self.volume.annotations
+        assert given is not None, f"case {self.case_id} comes from a volume without annotations"
+        offset = np.array(self.lower, dtype=np.float64)
+        boxes = Boxes(given.boxes.lower - offset, given.boxes.upper - offset, self.grid)
+        size = np.array(self.grid.shape)
+        touches = ((boxes.upper > -0.5) & (boxes.lower < size - 0.5)).all(axis=1)
+        outside = ~self.grid.contains(np.clip(boxes.centres, None, np.nextafter(size - 0.5, 0)))
+        if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
+            outside[:] = False  # a whole volume keeps what its annotator put on its very edge
+        labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
+        return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
+
+
+def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:
+    """The cases that annotated volumes give under ``config.cases``."""
+    if not isinstance(config.cases, RandomOffsetWindows):
+        return tuple(Case.whole(volume) for volume in volumes)
+    return tuple(case for volume in volumes for case in _windows(config.cases, volume, seed))
+
+
+def _windows(config: RandomOffsetWindows, volume: Volume, seed: int) -> list[Case]:
+    boxes = volume.annotations.boxes if volume.annotations is not None else Boxes.empty(volume.grid)
+    if len(boxes) == 0:
+        return [Case.whole(volume)]
+    lower = np.floor(boxes.lower.min(axis=0) + 0.5).astype(int)
+    upper = np.ceil(boxes.upper.max(axis=0) + 0.5).astype(int)
+    rng = np.random.default_rng([seed, int(volume.volume_id[:8], 16)])
+    cases = [_window_with_lesion(config, volume, lower, upper, rng)]
+    beside = _largest_strip_beside(volume, lower, upper)
+    if beside is not None and min(beside[1][:2] - beside[0][:2]) >= config.minimum_px:
+        cases.append(_case(volume, "beside", *beside))
+    return cases
+
+
+def _window_with_lesion(
+    config: RandomOffsetWindows, volume: Volume, lower: np.ndarray, upper: np.ndarray, rng: np.random.Generator
+) -> Case:
+    """A window that holds ``lower:upper`` whole, at an offset drawn evenly from all that do."""
+    shape = np.array(volume.grid.shape)
+    size = shape.copy()
+    size[:2] = np.maximum(np.round(shape[:2] * config.share).astype(int), np.minimum(upper - lower + 2, shape)[:2])
+    first = np.maximum(upper - size, 0)
+    last = np.minimum(lower, shape - size)
+    start = np.array([rng.integers(min(a, b), max(a, b) + 1) for a, b in zip(first, last, strict=True)])
+    return _case(volume, "offset", start, start + size)
+
+
+def _largest_strip_beside(volume: Volume, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The largest slab along i or j that keeps one voxel away from ``lower:upper``."""
+    shape = np.array(volume.grid.shape)
+    strips = []
+    for axis in (0, 1):
+        before = (np.zeros_like(shape), np.where(np.arange(len(shape)) == axis, lower - 1, shape))
+        after = (np.where(np.arange(len(shape)) == axis, upper + 1, 0), shape.copy())
+        strips += [before, after]
+    strips = [(a, b) for a, b in strips if (b > a).all()]
+    return max(strips, key=lambda strip: float((strip[1] - strip[0]).prod()), default=None)
+
+
+def _case(volume: Volume, kind: str, lower: np.ndarray, upper: np.ndarray) -> Case:
+    low, up = tuple(int(n) for n in lower), tuple(int(n) for n in upper)
+    name = hashlib.sha256(f"{volume.volume_id}:{low}:{up}".encode()).hexdigest()[:8]
+    return Case(f"{volume.volume_id}-{kind}-{name}", volume, low, up)

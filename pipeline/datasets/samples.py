@@ -1,0 +1,37 @@
+"""What the network trains on: patches with the objects they show."""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of one patch.
+
+    ``lower`` and ``upper`` ``(n, d)`` are box edges in voxels of the patch and may reach beyond it; ``labels`` ``(n,)``
+    are class indices (-1: no class known); ``ignore`` is bool ``(n,)``.
+    """
+
+    lower: torch.Tensor
+    upper: torch.Tensor
+    labels: torch.Tensor
+    ignore: torch.Tensor
+
+    def to(self, device: torch.device) -> "Objects":
+        return Objects(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``image`` float32 ``(batch, channel, i, j[, k])`` and the objects of each patch."""
+
+    image: torch.Tensor
+    objects: list[Objects]
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(self.image.to(device, non_blocking=True), [objects.to(device) for objects in self.objects])
+
+
+def collate(samples: list[tuple[torch.Tensor, Objects]]) -> Batch:
+    return Batch(torch.stack([image for image, _ in samples]), [objects for _, objects in samples])

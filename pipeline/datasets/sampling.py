@@ -1,0 +1,86 @@
+"""Training patches: drawn by number, so that patch 1234 of a run is the same whenever it is asked for."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from pipeline.config.experiment import ExperimentConfig
+from pipeline.datasets.prepared import PreparedCase
+from pipeline.datasets.samples import Objects
+from pipeline.geometry import Boxes, Grid
+from pipeline.transforms.augmentation import Augmentation
+
+
+class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
+    """Patch ``n`` depends on the experiment's seed and on ``n`` alone, not on which worker draws it or when."""
+
+    def __init__(self, cases: Sequence[PreparedCase], config: ExperimentConfig) -> None:
+        self.cases, self.config = cases, config
+        self._augment = Augmentation(config.augmentation, config.data.dims)
+        self._with_objects = [n for n, case in enumerate(cases) if (~case.ignore).any()]
+
+    def __len__(self) -> int:
+        return self.config.sampling.samples_per_epoch
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, Objects]:
+        rng = np.random.default_rng([self.config.seed, number])
+        case, centre = self._place(rng)
+        patch = np.array(self.config.sampling.patch)
+        start = np.round(centre - patch / 2 + 0.5).astype(int)
+        image = _cut(case.image, start, start + patch)
+        grid = Grid.of_pixels(tuple(patch)) if len(patch) == 2 else Grid(tuple(patch), np.eye(4))
+        boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
+        near = ((boxes.upper > -0.5) & (boxes.lower < patch - 0.5)).all(axis=1)
+        image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))
+        return image, Objects(
+            torch.as_tensor(boxes.lower, dtype=torch.float32),
+            torch.as_tensor(boxes.upper, dtype=torch.float32),
+            torch.as_tensor(case.labels[near]),
+            torch.as_tensor(case.ignore[near]),
+        )
+
+    def _place(self, rng: np.random.Generator) -> tuple[PreparedCase, np.ndarray]:
+        """A case and the patch's centre in its voxels: near an object, or anywhere."""
+        sampling = self.config.sampling
+        patch = np.array(sampling.patch)
+        if self._with_objects and rng.random() < sampling.object_share:
+            case = self.cases[self._with_objects[rng.integers(len(self._with_objects))]]
+            chosen = rng.choice(np.flatnonzero(~case.ignore))
+            # Anywhere in the patch but its outermost tenth: an object's place must say nothing.
+            return case, case.boxes.centres[chosen] + rng.uniform(-0.4, 0.4, len(patch)) * patch
+        case = self.cases[rng.integers(len(self.cases))]
+        shape = np.array(case.image.shape[1:])
+        spare = np.maximum(shape - patch, 0)
+        return case, (shape - 1) / 2 + rng.uniform(-0.5, 0.5, len(patch)) * spare
+
+
+class NumberSampler(Sampler[int]):
+    """The patch numbers of one epoch: ``epoch * length`` onwards. Lightning calls `set_epoch`."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.epoch = length, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
+
+
+def _cut(image: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> torch.Tensor:
+    """``image[:, lower:upper]`` as float32; what lies outside repeats the border."""
+    shape = np.array(image.shape[1:])
+    inner = tuple(slice(low, up) for low, up in zip(np.clip(lower, 0, shape - 1), np.clip(upper, 1, shape), strict=True))
+    cut = np.asarray(image[(slice(None), *inner)], dtype=np.float32)
+    pads = [(0, 0)]
+    for low, up, n in zip(lower, upper, shape, strict=True):
+        before = min(max(-low, 0), up - low - 1)
+        pads.append((int(before), 0 if up <= n else int(min(up - n, up - low - 1))))
+    if any(pad != (0, 0) for pad in pads):
+        cut = np.pad(cut, pads, mode="edge")
+    return torch.from_numpy(np.ascontiguousarray(cut))

@@ -1,0 +1,55 @@
+"""The annotated volumes that an experiment asks for, with labels in its own classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.config.data import DataConfig
+from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes
+from pipeline.volumes import UNLABELLED, Annotations, Volume
+
+
+def select_volumes(config: DataConfig, volumes: Sequence[Volume]) -> list[Volume]:
+    """Annotated volumes of the right kind, their labels checked against ``config.classes``.
+
+    Raises:
+        DatasetError: none is left, or an annotation has a label that the experiment does not name.
+    """
+    chosen = [volume for volume in volumes if _wanted(config, volume)]
+    if not chosen:
+        kinds = sorted({f"{v.grid.dims}D {v.modality}" for v in volumes})
+        raise DatasetError(
+            f"no annotated {config.dims}D volume fits data.modalities={list(config.modalities)} and "
+            f"data.where={config.where}; the catalog holds {len(volumes)} volumes of {kinds or 'no kind'} there"
+        )
+    return [replace(volume, annotations=_in_classes(config, volume)) for volume in chosen]
+
+
+def _wanted(config: DataConfig, volume: Volume) -> bool:
+    return (
+        volume.annotations is not None
+        and volume.grid.dims == config.dims
+        and (not config.modalities or volume.modality in config.modalities)
+        and all(volume.attributes.get(key) == value for key, value in config.where.items())
+    )
+
+
+def _in_classes(config: DataConfig, volume: Volume) -> Annotations:
+    annotations = volume.annotations
+    assert annotations is not None
+    boxes = annotations.boxes
+    if annotations.from_points and config.point_box is not None:
+        sizes = np.full_like(boxes.centres, config.point_box) / volume.grid.spacing
+        boxes = Boxes.around(boxes.centres, sizes, volume.grid)
+    labels = annotations.labels
+    if config.merge_classes:
+        labels = (config.classes[0],) * len(labels)
+    unknown = sorted(set(labels) - set(config.classes) - {UNLABELLED})
+    if unknown:
+        raise DatasetError(
+            f"{volume.name}: label {unknown[0]!r} is not among data.classes {list(config.classes)}; "
+            "name it there, or set data.merge_classes to treat all labels as one"
+        )
+    return Annotations(boxes, labels, annotations.ignore, annotations.from_points)

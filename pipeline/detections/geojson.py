@@ -1,0 +1,56 @@
+"""Detections as GeoJSON that QuPath opens (drag the file onto the image).
+
+Coordinates are QuPath's: pixels of the image as acquired, x right along ``i`` and y down along ``j``, measured from the
+EDGE of the first pixel, so pixel index + 0.5 (https://qupath.readthedocs.io, "Exporting annotations": GeoJSON).
+"""
+
+import uuid
+from typing import Any
+
+import numpy as np
+
+from pipeline.detections.detection import Detections
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0), (204, 121, 167), (240, 228, 66), (0, 114, 178))
+
+
+def to_geojson(detections: Detections) -> dict[str, Any]:
+    """A ``FeatureCollection`` with one rectangle a detection, highest score first.
+
+    Rectangles are ``[x, y]`` pixel-edge coordinates (continuous voxel index + 0.5); a one-voxel box at index 5 spans
+    5 … 6. A 3D detection lies on the plane ``z`` nearest to its centre, as a QuPath object has one plane; its
+    measurements hold the first and last slice (indices from 0, both inclusive) that it touches.
+    The volume is named by its id; nothing here identifies a patient.
+    """
+    features = [_feature(detections, index) for index in range(len(detections))]
+    return {"type": "FeatureCollection", "volume_id": detections.volume_id, "features": features}
+
+
+def _feature(detections: Detections, index: int) -> dict[str, Any]:
+    lower = detections.boxes.lower[index] + 0.5
+    upper = detections.boxes.upper[index] + 0.5
+    (left, top), (right, bottom) = lower[:2].tolist(), upper[:2].tolist()
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [ring]}
+    measurements: dict[str, float] = {"score": float(detections.scores[index])}
+    if detections.boxes.grid.dims == 3:
+        last = detections.boxes.grid.shape[2] - 1
+        middle = (lower[2] + upper[2]) / 2
+        geometry["plane"] = {"c": -1, "z": int(np.clip(np.floor(middle), 0, last)), "t": 0}
+        measurements["first slice"] = float(np.floor(lower[2]))
+        measurements["last slice"] = float(np.ceil(upper[2]) - 1)
+    label = int(detections.labels[index])
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{detections.volume_id}/{index}/{lower.tolist()}/{upper.tolist()}")),
+        "geometry": geometry,
+        "properties": {
+            "objectType": "detection",
+            "classification": {
+                "name": detections.classes[label],
+                "color": list(_COLOURS[label % len(_COLOURS)]),
+            },
+            "measurements": measurements,
+        },
+    }

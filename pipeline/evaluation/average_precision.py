@@ -1,0 +1,39 @@
+"""Average precision, in the two definitions that the field uses.
+
+`average_precision` is the area under the precision-recall steps without interpolation, as in scikit-learn. Where
+every object is found it equals ``sklearn.metrics.average_precision_score``; that function knows no missed
+objects, which here keep recall below 1.
+
+`interpolated_precision` is COCO's AP at one IoU: precision at a recall is the best precision at that recall or a
+higher one, averaged over recall 0, 0.01 … 1. It differs from COCO in three points: one class (was it found?)
+instead of the mean over classes, no cap on detections (COCO keeps 100 an image), and equal scores form one step.
+"""
+
+import numpy as np
+
+from pipeline.evaluation.ranking import Ranking, Steps
+from pipeline.evaluation.records import Curve
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def average_precision(steps: Steps) -> np.ndarray:
+    """Mean precision over the gains in recall, ``(rounds,)``; NaN without an object."""
+    gained = np.diff(steps.recall, axis=1, prepend=0.0)
+    area = (gained * steps.precision).sum(axis=1)
+    return np.where(steps.objects > 0, area, np.nan)
+
+
+def interpolated_precision(steps: Steps) -> np.ndarray:
+    """COCO's 101-point AP, ``(rounds,)``; NaN without an object."""
+    best = np.maximum.accumulate(steps.precision[:, ::-1], axis=1)[:, ::-1]
+    best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
+    at = [np.searchsorted(row, _RECALLS, side="left") for row in steps.recall]
+    area = np.take_along_axis(best, np.array(at), axis=1).mean(axis=1)
+    return np.where(steps.objects > 0, area, np.nan)
+
+
+def precision_recall_curve(ranking: Ranking) -> Curve:
+    """Precision at each step of recall, one point a score that found something."""
+    steps = ranking.at_steps(np.ones((1, len(ranking.objects)), dtype=np.int64))
+    return Curve("recall", "precision", tuple(steps.recall[0].tolist()), tuple(steps.precision[0].tolist()))

@@ -1,0 +1,162 @@
+"""Scored cases → the figures of one model version, each with its interval."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.evaluation import BoxOverlap, EvaluationConfig
+from pipeline.errors import DatasetError
+from pipeline.evaluation.average_precision import precision_recall_curve
+from pipeline.evaluation.centre_f1 import f1
+from pipeline.evaluation.figures import RANKED_FIGURES, Measured
+from pipeline.evaluation.froc import froc_curve
+from pipeline.evaluation.matching import CaseMatches, match_cases
+from pipeline.evaluation.ranking import Ranking, Steps
+from pipeline.evaluation.records import Estimate, Evaluation, ScoredCase
+from pipeline.evaluation.tables import cases_table, objects_table
+from pipeline.evaluation.uncertainty import interval, patient_weights
+
+REPORT_NOTHING = 1.0
+
+
+def evaluate(
+    cases: Sequence[ScoredCase],
+    config: EvaluationConfig,
+    classes: tuple[str, ...],
+    version: str,
+    threshold: float,
+    seed: int = 0,
+) -> Evaluation:
+    """Match every case once and compute every figure with its bootstrap interval.
+
+    Args:
+        cases: annotations and detections of each test case, all scores kept.
+        config: match rule, primary metric, box overlaps, bootstrap.
+        classes: the classes that are evaluated.
+        version: the model version, for the record.
+        threshold: detections with at least this score count for f1, precision, recall, class figures and counts;
+            chosen on validation data, never here.
+        seed: of the bootstrap.
+
+    Raises:
+        DatasetError: no case, a case id twice, grids that differ, or a match rule that needs sizes where only
+            centre points were given.
+    """
+    _check(classes, threshold)
+    matches = match_cases(cases, config.match)
+    table = cases_table(matches, threshold)
+    objects = objects_table(matches, _overlap_matches(cases, config))
+    measured = Measured.of(table, objects, threshold, classes)
+    return Evaluation(
+        version=version,
+        test_set=digest_of(matches),
+        primary=config.primary,
+        threshold=threshold,
+        counts=_counts(table),
+        metrics=_estimates(measured, table["patient_key"].to_numpy(dtype=str), config, seed),
+        curves={"froc": froc_curve(measured.ranking), "precision_recall": precision_recall_curve(measured.ranking)},
+        cases=table,
+        objects=objects,
+        match_rule=config.match.model_dump(),
+        confidence=config.confidence,
+    )
+
+
+def primary_value(cases: Sequence[ScoredCase], config: EvaluationConfig, threshold: float | None = None) -> float:
+    """The primary metric without an interval, for validation while training; higher is better.
+
+    f1 holds at ``threshold``, or at the best threshold where it is ``None``; the other metrics need none. NaN where
+    the metric does not exist (no case has an object).
+
+    Raises:
+        DatasetError: as `evaluate`.
+    """
+    matches = match_cases(cases, config.match)
+    steps = _steps(Ranking.of_matches(matches))
+    if config.primary != "f1":
+        return float(RANKED_FIGURES[config.primary](steps)[0])
+    if threshold is not None:
+        table = cases_table(matches, threshold)
+        return float(f1(table["hits"].sum(), table["false_positives"].sum(), table["objects"].sum()))
+    if steps.objects[0] == 0:
+        return float("nan")
+    return float(_f1(steps).max(initial=0.0))
+
+
+def choose_threshold(cases: Sequence[ScoredCase], config: EvaluationConfig) -> float:
+    """The score at which F1 is highest; of equals, the highest score.
+
+    Where no detection finds an object every threshold gives F1 = 0, and the one that reports nothing is chosen
+    (`REPORT_NOTHING`, 1.0).
+
+    Raises:
+        DatasetError: as `evaluate`, or no case has an object.
+    """
+    ranking = Ranking.of_matches(match_cases(cases, config.match))
+    if ranking.objects.sum() == 0:
+        raise DatasetError(
+            f"a threshold needs at least one annotated object, and {len(cases)} cases have none: "
+            "check the validation split and data.classes"
+        )
+    scores = _f1(_steps(ranking))
+    return float(ranking.step_score[np.argmax(scores)]) if len(scores) else REPORT_NOTHING
+
+
+def digest_of(matches: Sequence[CaseMatches]) -> str:
+    """16 hex digits that name a test set: case ids and annotations, to a millionth of a voxel, in any order."""
+    digest = hashlib.sha256()
+    for match in matches:
+        annotations = match.case.annotations
+        boxes = np.hstack([annotations.boxes.lower, annotations.boxes.upper]).round(6) + 0.0  # no minus zero
+        rows = zip(boxes.tolist(), annotations.labels, annotations.ignore.tolist(), strict=True)
+        digest.update(repr((match.case.case_id, annotations.from_points, sorted(rows))).encode())
+    return digest.hexdigest()[:16]
+
+
+def overlap_name(iou: float) -> str:
+    """The name of AP at an IoU: ``ap_iou_0_50``."""
+    return f"ap_iou_{iou:.2f}".replace(".", "_")
+
+
+def _check(classes: tuple[str, ...], threshold: float) -> None:
+    if "weighted" in classes:
+        raise DatasetError("a class must not be called 'weighted': class_f1_weighted is the mean over classes")
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite score, got {threshold}")
+
+
+def _overlap_matches(cases: Sequence[ScoredCase], config: EvaluationConfig) -> dict[str, Sequence[CaseMatches]]:
+    """None at all where any case has only points: a figure over the others would be another test set's."""
+    if any(case.annotations.from_points for case in cases):
+        return {}
+    return {overlap_name(iou): match_cases(cases, BoxOverlap(iou=iou)) for iou in config.overlap_ious}
+
+
+def _estimates(
+    measured: Measured, patients: np.ndarray, config: EvaluationConfig, seed: int
+) -> dict[str, Estimate]:
+    rounds = measured.figures(patient_weights(patients, config.bootstrap_rounds, seed))
+    count = len(np.unique(patients))
+    return {
+        name: interval(value, rounds[name], config.confidence, count) for name, value in measured.values().items()
+    }
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    summed = ("objects", "ignored_objects", "unlabelled_objects", "hits", "false_positives", "misses", "all_detections")
+    return {
+        "patients": int(table["patient_key"].nunique()),
+        "cases": len(table),
+        "cases_without_objects": int((table["objects"] == 0).sum()),
+        **{name: int(table[name].sum()) for name in summed},
+    }
+
+
+def _steps(ranking: Ranking) -> Steps:
+    return ranking.at_steps(np.ones((1, len(ranking.objects)), dtype=np.int64))
+
+
+def _f1(steps: Steps) -> np.ndarray:
+    return f1(steps.hits[0], steps.false[0], steps.objects[0])

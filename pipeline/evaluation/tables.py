@@ -1,0 +1,148 @@
+"""The two tables of an evaluation, and the way back from them to what figures are computed from.
+
+Objects table, one row a detection (of any score) or an object that no detection found:
+
+- ``case_id``; ``outcome``: ``hit``, ``false``, ``ignored`` (a detection on an ignored object) or ``missed``;
+- ``score``: NaN where missed; ``label``: the detection's class, empty where missed;
+- ``annotation_label``: the class of the object that was found or missed, else empty;
+- ``centre_?_voxel``, ``size_?_voxel``: the detection's box, or the missed object's, in continuous voxel indices of the
+  case's own grid (voxel ``i`` covers ``i - 0.5 … i + 0.5``); 2D rows leave ``k`` NaN;
+- ``outcome_<metric>``: the outcome under another match rule (``outcome_ap_iou_0_50``), empty in rows of missed objects.
+
+A hit whose score is below the threshold is a missed object at that threshold.
+
+Cases table, one row a case, at the evaluation's threshold: ``case_id``, ``patient_key``, ``objects``,
+``ignored_objects``, ``unlabelled_objects``, ``hits``, ``false_positives``, ``misses``, and ``all_detections`` of any score.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.evaluation.centre_f1 import Counts
+from pipeline.evaluation.matching import CaseMatches
+from pipeline.evaluation.ranking import Ranking
+from pipeline.geometry import Boxes
+from pipeline.volumes import UNLABELLED
+
+_AXES = "ijk"
+
+
+def objects_table(matches: Sequence[CaseMatches], others: dict[str, Sequence[CaseMatches]]) -> pd.DataFrame:
+    """The objects table. ``others`` are the matches of the same cases under other rules, by metric name."""
+    parts = []
+    for position, match in enumerate(matches):
+        columns = _detection_columns(match)
+        for name, same_cases in others.items():
+            columns[f"outcome_{name}"] = _outcomes(same_cases[position])
+        missed = _missed_columns(match)
+        for name in others:
+            missed[f"outcome_{name}"] = np.full(len(match.missed), "", dtype=object)
+        parts += [columns, missed]
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def cases_table(matches: Sequence[CaseMatches], threshold: float) -> pd.DataFrame:
+    """The cases table at ``threshold``."""
+    rows = []
+    for match in matches:
+        reported = match.case.detections.scores >= threshold
+        hits = int((match.hit & reported).sum())
+        annotations = match.case.annotations
+        rows.append(
+            {
+                "case_id": match.case.case_id,
+                "patient_key": match.case.patient_key,
+                "objects": match.objects,
+                "ignored_objects": int(annotations.ignore.sum()),
+                "unlabelled_objects": int((~annotations.ignore & (np.array(annotations.labels) == UNLABELLED)).sum()),
+                "hits": hits,
+                "false_positives": int((match.false & reported).sum()),
+                "misses": match.objects - hits,
+                "all_detections": len(match.case.detections),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ranking_from(cases: pd.DataFrame, objects: pd.DataFrame, outcome: str) -> Ranking:
+    """The ranking under one rule; ``outcome`` is the column of the objects table that holds it."""
+    outcomes = objects[outcome].to_numpy(dtype=object)
+    counted = (outcomes == "hit") | (outcomes == "false")
+    return Ranking.of(
+        cases["objects"].to_numpy(),
+        _case_index(cases, objects)[counted],
+        objects["score"].to_numpy()[counted],
+        outcomes[counted] == "hit",
+    )
+
+
+def counts_from(cases: pd.DataFrame, objects: pd.DataFrame, threshold: float, classes: tuple[str, ...]) -> Counts:
+    """The counts of each case at ``threshold``."""
+    case = _case_index(cases, objects)
+    label = objects["label"].to_numpy(dtype=object)
+    truth = objects["annotation_label"].to_numpy(dtype=object)
+    outcome = objects["outcome"].to_numpy(dtype=object)
+    reported = objects["score"].to_numpy() >= threshold
+    hit = (outcome == "hit") & reported
+    false = (outcome == "false") & reported
+    an_object = (outcome == "hit") | (outcome == "missed")
+    judged = (hit & (truth != UNLABELLED)) | false
+
+    def per_case(rows: np.ndarray) -> np.ndarray:
+        return np.bincount(case[rows], minlength=len(cases))
+
+    def per_class(rows: list[np.ndarray]) -> np.ndarray:
+        return np.stack([per_case(some) for some in rows], axis=1)
+
+    return Counts(
+        objects=cases["objects"].to_numpy(),
+        hits=per_case(hit),
+        false=per_case(false),
+        class_objects=per_class([an_object & (truth == name) for name in classes]),
+        class_hits=per_class([hit & (truth == name) & (label == name) for name in classes]),
+        class_false=per_class([judged & (label == name) & (truth != name) for name in classes]),
+    )
+
+
+def _detection_columns(match: CaseMatches) -> dict[str, np.ndarray]:
+    detections = match.case.detections
+    truth = np.array([*match.case.annotations.labels, ""], dtype=object)  # NOTHING (-1) picks the last
+    return {
+        "case_id": np.full(len(detections), match.case.case_id, dtype=object),
+        "outcome": _outcomes(match),
+        "score": detections.scores,
+        "label": np.array(detections.label_names, dtype=object),
+        "annotation_label": truth[match.found],
+        **_places(detections.boxes),
+    }
+
+
+def _missed_columns(match: CaseMatches) -> dict[str, np.ndarray]:
+    missed = match.missed
+    return {
+        "case_id": np.full(len(missed), match.case.case_id, dtype=object),
+        "outcome": np.full(len(missed), "missed", dtype=object),
+        "score": np.full(len(missed), np.nan),
+        "label": np.full(len(missed), "", dtype=object),
+        "annotation_label": np.array([match.case.annotations.labels[index] for index in missed], dtype=object),
+        **_places(match.case.annotations.boxes[missed]),
+    }
+
+
+def _outcomes(match: CaseMatches) -> np.ndarray:
+    return np.select([match.hit, match.swallowed], ["hit", "ignored"], "false").astype(object)
+
+
+def _places(boxes: Boxes) -> dict[str, np.ndarray]:
+    absent = np.full(len(boxes), np.nan)
+    columns = {}
+    for name, values in (("centre", boxes.centres), ("size", boxes.sizes)):
+        for axis, letter in enumerate(_AXES):
+            columns[f"{name}_{letter}_voxel"] = values[:, axis] if axis < boxes.grid.dims else absent
+    return columns
+
+
+def _case_index(cases: pd.DataFrame, objects: pd.DataFrame) -> np.ndarray:
+    return pd.Index(cases["case_id"]).get_indexer(pd.Index(objects["case_id"]))

@@ -1,0 +1,131 @@
+"""A scan → detections on the grid it was acquired on."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from pipeline.config.detector import InferenceConfig
+from pipeline.config.experiment import ExperimentConfig
+from pipeline.datasets.cases import Case
+from pipeline.detections import Detections
+from pipeline.detectors.bundle import Bundle
+from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.evaluation.records import ScoredCase
+from pipeline.geometry import Boxes, Grid
+from pipeline.inference.suppression import suppress
+from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
+from pipeline.progress import Progress
+from pipeline.transforms.preprocessing import prepare
+from pipeline.types import Image
+
+# Neighbouring windows may see a peak one location apart; both then claim it and suppression keeps one.
+_CORE_MARGIN = 1.0
+
+
+class VolumeDetector:
+    """A network ready to detect: on a device, in evaluation form."""
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        self.config, self.threshold = bundle.config, bundle.threshold
+        self.device = torch.device(resolve_device(device))
+        self.network = bundle.network.to(self.device).eval()
+
+    def detect(self, image: Image, grid: Grid, volume_id: str) -> Detections:
+        """Detect on one volume.
+
+        Args:
+            image: ``(channel, i, j[, k])`` as stored.
+            grid: where it lies.
+            volume_id: carried through.
+
+        Returns:
+            Every detection with a score of at least ``inference.score_floor``, on ``grid``.
+        """
+        prepared = prepare(image, grid, self.config.preprocessing)
+        return detect_prepared(self.network, self.config, prepared.image, prepared.grid, grid, volume_id)
+
+
+def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progress | None = None) -> list[ScoredCase]:
+    """Detect on every case; its annotations come along."""
+    scored = []
+    for n, case in enumerate(cases):
+        detections = detector.detect(case.array, case.grid, case.volume.volume_id)
+        attributes = {"modality": case.volume.modality, **case.volume.attributes}
+        scored.append(ScoredCase(case.case_id, case.patient_key, case.annotations, detections, attributes))
+        if progress:
+            progress(n + 1, len(cases), "detecting")
+    return scored
+
+
+@torch.inference_mode()
+def detect_prepared(
+    network: CentreBoxDetector, config: ExperimentConfig, image: torch.Tensor, network_grid: Grid, grid: Grid, volume_id: str
+) -> Detections:
+    """Detect on network input ``(channel, i, j[, k])`` lying on ``network_grid``; results are on ``grid``."""
+    inference = config.inference
+    plan = plan_windows(tuple(image.shape[1:]), inference.window, inference.overlap, network.coarsest_stride)
+    device = next(network.parameters()).device
+    padded = pad_to(image.to(device=device, dtype=torch.float32), plan.padded)
+    found = [
+        _candidates(network, maps, plan, number, inference, network_grid)
+        for batch, numbers in _batches(padded, plan, inference.batch_size)
+        for maps, number in _each(network(batch), numbers)
+    ]
+    lower, upper, scores, labels = (np.concatenate(part) for part in zip(*found, strict=True))
+    spacing = network_grid.spacing
+    keep = suppress(
+        lower * spacing, upper * spacing, scores, inference.suppression_iou, inference.suppression_distance
+    )
+    boxes = Boxes(lower[keep], upper[keep], network_grid).to(grid)
+    return Detections(volume_id, boxes, scores[keep], labels[keep], config.data.classes)
+
+
+def _batches(image: torch.Tensor, plan: WindowPlan, size: int) -> Iterator[tuple[torch.Tensor, range]]:
+    for first in range(0, len(plan.starts), size):
+        numbers = range(first, min(first + size, len(plan.starts)))
+        regions = [tuple(slice(s, s + n) for s, n in zip(plan.starts[k], plan.size, strict=True)) for k in numbers]
+        yield torch.stack([image[(slice(None), *region)] for region in regions]), numbers
+
+
+def _each(maps: Maps, numbers: range) -> Iterator[tuple[Maps, int]]:
+    for n, number in enumerate(numbers):
+        yield Maps(maps.score[n], maps.classes[n], maps.distances[n]), number
+
+
+def _candidates(
+    network: CentreBoxDetector, maps: Maps, plan: WindowPlan, number: int, inference: InferenceConfig, grid: Grid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Peaks of one window that its core owns: lower, upper ``(n, d)`` in image voxels, scores and labels ``(n,)``."""
+    dims = network.dims
+    score = torch.sigmoid(maps.score)
+    pool = functional.max_pool2d if dims == 2 else functional.max_pool3d
+    peak = (score == pool(score[None, None], 3, stride=1, padding=1)[0, 0]) & (score >= inference.score_floor)
+    where = torch.nonzero(peak)
+    locations = network.locations(tuple(score.shape), score.device)
+    start = torch.tensor(plan.starts[number], dtype=torch.float32, device=score.device)
+    at = torch.stack([locations[axis][where[:, axis]] for axis in range(dims)], dim=1) + start
+    core = torch.tensor(plan.cores[number], dtype=torch.float32, device=score.device)
+    margin = torch.tensor(network.stride, dtype=torch.float32, device=score.device) * _CORE_MARGIN
+    inside = torch.tensor(grid.shape, dtype=torch.float32, device=score.device) - 0.5
+    owned = ((at >= core[:, 0] - margin) & (at <= core[:, 1] + margin) & (at < inside)).all(dim=1)
+    where, at = where[owned], at[owned]
+    index = tuple(where[:, axis] for axis in range(dims))
+    distances = maps.distances[(slice(None), *index)].T
+    lower, upper = at - distances[:, :dims], at + distances[:, dims:]
+    middle, half = (lower + upper) / 2, ((upper - lower) / 2).clamp(min=0.5)  # an object has at least one voxel
+    labels = maps.classes[(slice(None), *index)].argmax(dim=0)
+    return (
+        (middle - half).double().cpu().numpy(),
+        (middle + half).double().cpu().numpy(),
+        score[index].double().cpu().numpy(),
+        labels.cpu().numpy(),
+    )
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` → ``cuda`` where there is one."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

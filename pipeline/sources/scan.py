@@ -1,0 +1,41 @@
+"""A scan as its source gives it: voxels on their grid, before the store."""
+
+from dataclasses import dataclass, field
+
+from pipeline.geometry import Grid
+from pipeline.types import Image
+from pipeline.volumes.read import voxel_digest
+from pipeline.volumes.store import volume_name
+
+# The largest volume that is read, in bytes of its decoded voxels. A header that claims more is refused before
+# anything is allocated.
+VOLUME_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedScan:
+    """One volume read from files.
+
+    ``image`` is ``(channel, i, j[, k])``, ``grid`` says where it lies. ``patient_id`` is the source's own and never
+    leaves the process but as a keyed hash. ``notes`` are remarks on what was accepted; ``files`` are the paths that
+    it was read from, ``copies`` those that hold the same again.
+    """
+
+    image: Image
+    grid: Grid
+    modality: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    patient_id: str | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = field(default=(), repr=False)
+    copies: tuple[str, ...] = field(default=(), repr=False)
+    volume_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.volume_id:
+            object.__setattr__(self, "volume_id", voxel_digest(self.image, self.grid))
+
+    @property
+    def name(self) -> str:
+        """Safe to show: modality, start of the digest, shape."""
+        return volume_name(self.modality, self.volume_id, self.grid)

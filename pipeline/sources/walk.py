@@ -1,0 +1,100 @@
+"""What lies in a folder, and of which kind each file is by its first bytes."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import SourceError
+
+FileKind = Literal["dicom", "nifti", "picture", "table", "other"]
+
+_PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_TABLE_SUFFIXES = (".csv", ".json")
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".7z", ".rar")
+# How a DICOM data set without preamble starts (ACR-NEMA, some exports): the first elements of groups 2 and 8.
+_BARE_DICOM = tuple(
+    bytes(head) for head in ((8, 0, 0, 0), (8, 0, 1, 0), (8, 0, 5, 0), (8, 0, 8, 0), (8, 0, 0x16, 0), (2, 0, 0, 0))
+)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file below ``root``: ``path`` is absolute, ``relative`` is POSIX style."""
+
+    path: Path
+    relative: str
+    size: int
+    mtime_ns: int
+    kind: FileKind
+    reason: str = ""
+
+
+def walk(root: Path) -> list[FoundFile]:
+    """Every file below ``root`` (or ``root`` itself), in a stable order; links to folders are not followed.
+
+    Raises:
+        SourceError: there is nothing at ``root``.
+    """
+    if root.is_file():
+        return [_found(root, root.parent)]
+    if not root.is_dir():
+        raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
+    return [_found(path, root) for path in _paths(root)]
+
+
+def stem(relative: str) -> str:
+    """The file's name without its image suffix: ``a/b.nii.gz`` → ``b``."""
+    name = relative.rsplit("/", 1)[-1]
+    lowered = name.lower()
+    for suffix in (*_NIFTI_SUFFIXES[::-1], *_PICTURE_SUFFIXES, *_DICOM_SUFFIXES):
+        if lowered.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted([*files, *linked]):
+            yield Path(folder) / name
+
+
+def _found(path: Path, root: Path) -> FoundFile:
+    relative = path.relative_to(root).as_posix()
+    try:
+        status = path.stat()
+    except OSError as error:
+        return FoundFile(path, relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
+    if not stat.S_ISREG(status.st_mode):
+        return FoundFile(path, relative, 0, status.st_mtime_ns, "other", "not a regular file; links are not followed")
+    kind, reason = _kind(path)
+    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, kind, reason)
+
+
+def _kind(path: Path) -> tuple[FileKind, str]:
+    name = path.name.lower()
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(132)
+    except OSError as error:
+        return "other", f"cannot be opened ({type(error).__name__})"
+    if name.endswith(_NIFTI_SUFFIXES):
+        return "nifti", ""
+    if head[128:] == b"DICM" or name.endswith(_DICOM_SUFFIXES):
+        return "dicom", ""
+    if head.startswith(_PICTURE_MAGIC) or name.endswith(_PICTURE_SUFFIXES):
+        return "picture", ""
+    if name.endswith(_TABLE_SUFFIXES):
+        return "table", ""
+    if name.endswith(_ARCHIVE_SUFFIXES):
+        return "other", "an archive file is not opened: unpack it and ingest the folder"
+    if head.startswith(_BARE_DICOM):
+        return "dicom", ""
+    return "other", "not a kind of file that cellscan reads (DICOM, NIfTI, PNG, JPEG, TIFF)"

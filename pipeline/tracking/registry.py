@@ -1,0 +1,255 @@
+"""Model versions: registered once, only after their upload was read back whole, and found again by name."""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import ModelError, TrackingError
+from pipeline.settings import Settings
+from pipeline.tracking.model import BUNDLE, save_model
+from pipeline.tracking.session import connect, prepare
+
+CHAMPION = "champion"
+KEY_TAG = "cellscan.idempotency_key"
+DIGEST_TAG = "cellscan.bundle_digest"
+REASON_TAG = "cellscan.promotion_reason"
+_UPLOADS = 3
+_SPEC = re.compile(r"^(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))$")
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """One registered version. ``bundle_folder`` is on this machine and has the digest that was registered."""
+
+    name: str
+    version: str
+    run_id: str
+    bundle_folder: Path
+    tags: dict[str, str]
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+def register(
+    settings: Settings,
+    run_id: str,
+    bundle_folder: Path,
+    name: str,
+    idempotency_key: str,
+    tags: Mapping[str, str],
+    threshold: float = 0.5,
+) -> str:
+    """Register a bundle as a new version of ``name``; with a key that was registered before, as that version.
+
+    The files are uploaded, read back and compared by digest before the version exists, so that a version never
+    points to half an upload.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        TrackingError: the upload did not arrive whole in three attempts.
+    """
+    prepare(settings)
+    client = connect(settings)
+    (settings.home / "locks").mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.home / "locks" / f"register-{name}.lock"):
+        known = _by_key(client, name, idempotency_key)
+        if known is not None:
+            return str(known.version)
+        model = _uploaded_before(client, run_id, idempotency_key) or _upload(
+            client, settings, run_id, bundle_folder, name, idempotency_key, threshold
+        )
+        _ensure_name(client, name)
+        own = {KEY_TAG: idempotency_key, DIGEST_TAG: folder_digest(bundle_folder), **tags}
+        # The location and not models:/<id>, which MLflow would look up in its global store and not in this one.
+        version = client.create_model_version(
+            name, model.artifact_location, run_id=run_id, tags=own, model_id=model.model_id
+        ).version
+        where = json.dumps([{"name": name, "version": str(version)}])
+        client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": where})
+    return str(version)
+
+
+def resolve(settings: Settings, spec: str) -> VersionRecord:
+    """``name@champion``, ``name/3`` or either after ``models:/`` → the version, its files on this machine.
+
+    Raises:
+        ModelError: no such name, version or alias; the message names those that exist.
+        TrackingError: the files are not what was registered.
+    """
+    prepare(settings)
+    client = connect(settings)
+    version = _find(client, spec)
+    folder = _fetch(settings, version)
+    return VersionRecord(version.name, str(version.version), str(version.run_id), folder, dict(version.tags))
+
+
+def champion(settings: Settings, name: str) -> str | None:
+    """The number of the version that holds ``@champion``, if one does."""
+    prepare(settings)
+    try:
+        return str(connect(settings).get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException:
+        return None
+
+
+def set_champion(settings: Settings, name: str, version: str, reason: str) -> None:
+    """Move ``@champion`` and say on the version why."""
+    prepare(settings)
+    client = connect(settings)
+    client.set_model_version_tag(name, version, REASON_TAG, reason)
+    client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def set_reason(settings: Settings, name: str, version: str, reason: str) -> None:
+    """Say on a version why it was not promoted."""
+    prepare(settings)
+    connect(settings).set_model_version_tag(name, version, REASON_TAG, reason)
+
+
+def versions(settings: Settings, name: str) -> list[str]:
+    """Numbers of the versions of ``name``, oldest first."""
+    prepare(settings)
+    found = connect(settings).search_model_versions(f"name = '{name}'", max_results=1000)
+    return [str(number) for number in sorted(int(version.version) for version in found)]
+
+
+def names(settings: Settings) -> list[str]:
+    """Registered models."""
+    prepare(settings)
+    return sorted(model.name for model in connect(settings).search_registered_models(max_results=1000))
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files in a folder, as 64 hex digits."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return total.hexdigest()
+
+
+def _upload(
+    client: MlflowClient, settings: Settings, run_id: str, bundle_folder: Path, name: str, key: str, threshold: float
+) -> LoggedModel:
+    experiment = client.get_run(run_id).info.experiment_id
+    with tempfile.TemporaryDirectory() as temporary:
+        named = Path(temporary) / BUNDLE
+        named.symlink_to(bundle_folder.resolve(), target_is_directory=True)
+        staged = Path(temporary) / "model"
+        save_model(named, staged, threshold)
+        expected = folder_digest(staged)
+        model = client.create_logged_model(
+            experiment, name=name, source_run_id=run_id, tags={KEY_TAG: key}, model_type="detector"
+        )
+        _upload_whole(client, settings, model, staged, expected)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _upload_whole(client: MlflowClient, settings: Settings, model: LoggedModel, staged: Path, expected: str) -> None:
+    came = ""
+    for _ in range(_UPLOADS):
+        client.log_model_artifacts(model.model_id, str(staged))
+        with tempfile.TemporaryDirectory() as back:
+            came = folder_digest(_download(settings, model.artifact_location, Path(back)))
+        if came == expected:
+            return
+    raise TrackingError(
+        f"model files arrived as {came[:16]} instead of {expected[:16]} in {_UPLOADS} attempts; "
+        "check the artifact store's space and connection, and start again"
+    )
+
+
+def _uploaded_before(client: MlflowClient, run_id: str, key: str) -> LoggedModel | None:
+    """An upload that was finished without its version; one that was killed half-way is dropped."""
+    experiment = client.get_run(run_id).info.experiment_id
+    whole = None
+    for model in client.search_logged_models([experiment], f"tags.`{KEY_TAG}` = '{key}'"):
+        if model.status == LoggedModelStatus.READY:
+            whole = model
+        else:
+            client.delete_logged_model(model.model_id)
+    return whole
+
+
+def _download(settings: Settings, uri: str, target: Path) -> Path:
+    """Local artifacts are used where they lie; others are copied into ``target``."""
+    path = Path(uri.removeprefix("file://"))
+    if path.is_dir():
+        return path
+    return Path(
+        download_artifacts(
+            uri, dst_path=str(target), tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri
+        )
+    )
+
+
+def _fetch(settings: Settings, version: ModelVersion) -> Path:
+    digest = version.tags.get(DIGEST_TAG)
+    if digest is None or version.run_id is None:
+        raise ModelError(f"version {version.version} of {version.name!r} was not registered by cellscan")
+    kept = settings.cache / "versions" / digest[:16]
+    if not (kept / "data" / BUNDLE).is_dir():
+        client = connect(settings)
+        uri = client.get_model_version_download_uri(version.name, version.version)
+        if version.model_id:
+            uri = client.get_logged_model(version.model_id).artifact_location
+        kept = _download(settings, uri, kept)
+    bundle = kept / "data" / BUNDLE
+    came = folder_digest(bundle)
+    if came != digest:
+        raise TrackingError(
+            f"files of {version.name}/{version.version} have digest {came[:16]}, registered was {digest[:16]}; "
+            "the artifact store was changed or is incomplete"
+        )
+    return bundle
+
+
+def _find(client: MlflowClient, spec: str) -> ModelVersion:
+    match = _SPEC.match(spec)
+    if match is None:
+        raise ModelError(f"a version is written name@champion or name/3, got {spec!r}")
+    name, number, alias = match["name"], match["version"], match["alias"]
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        raise ModelError(_not_there(client, spec, name)) from error
+
+
+def _not_there(client: MlflowClient, spec: str, name: str) -> str:
+    found = client.search_model_versions(f"name = '{name}'", max_results=1000)
+    if found:
+        known = ", ".join(sorted(f"{name}/{version.version}" for version in found))
+        return f"no version {spec!r}; there are {known}"
+    models = ", ".join(model.name for model in client.search_registered_models(max_results=1000)) or "none yet"
+    return f"no registered model {name!r}; there are: {models} (cellscan train makes one)"
+
+
+def _by_key(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.`{KEY_TAG}` = '{key}'")
+    return found[0] if found else None
+
+
+def _ensure_name(client: MlflowClient, name: str) -> None:
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name)

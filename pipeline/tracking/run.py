@@ -1,0 +1,241 @@
+"""One MLflow run for one piece of work: the same work, started again, continues the same run."""
+
+import json
+import re
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+
+from pipeline.config import ExperimentConfig
+from pipeline.errors import TrackingError
+from pipeline.settings import Settings
+from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.provenance import code_tags
+from pipeline.tracking.reaper import owner_tags
+from pipeline.tracking.session import artifact_root, connect, prepare
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.records import Evaluation
+
+KEY_TAG = "cellscan.run_key"
+_ENTITIES_A_CALL = 100
+
+
+class TrackedRun:
+    """What may be written into a run. A finished run takes nothing more.
+
+    ``finished`` is true where the same work was done before; ``continued`` where it was begun before.
+    """
+
+    def __init__(self, client: MlflowClient, run: Run, continued: bool) -> None:
+        self.run_id: str = run.info.run_id
+        self.experiment_id: str = run.info.experiment_id
+        self.finished: bool = run.info.status == "FINISHED"
+        self.continued = continued
+        self._client = client
+        self._tags = dict(run.data.tags)
+
+    def tag(self, key: str) -> str | None:
+        return self._tags.get(key)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self._write("tags", [RunTag(key, value) for key, value in tags.items()])
+        self._tags.update(tags)
+
+    def log_config(self, config: ExperimentConfig) -> None:
+        """The resolved experiment as parameters and as ``experiment.yaml``."""
+        tree = config.model_dump(mode="json")
+        self._write("params", [Param(key, value) for key, value in _flat(tree)])
+        self.log_text("experiment.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+    def log_cases(self, table: CaseTable) -> None:
+        """A set of cases as an MLflow dataset, and its rows as ``datasets/<context>.csv``."""
+        self._check_open()
+        self._client.log_inputs(self.run_id, datasets=[table.as_input()])
+        self.log_text(f"datasets/{table.context}.csv", table.rows.to_csv(index=False))
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Figures of one epoch. Epochs that an earlier, interrupted start has logged are not logged twice."""
+        fresh = {name: value for name, value in metrics.items() if epoch > self._last_step(name)}
+        self._log_metrics(fresh, epoch)
+
+    def log_evaluation(self, evaluation: "Evaluation") -> None:
+        """``f1``, ``f1_lower``, ``f1_upper`` … as metrics, and the evaluation's folder."""
+        figures: dict[str, float] = {"threshold": evaluation.threshold}
+        for name, estimate in evaluation.metrics.items():
+            figures |= {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
+        self._log_metrics(figures)
+        with tempfile.TemporaryDirectory() as folder:
+            evaluation.save(Path(folder))
+            self.log_folder(Path(folder), "evaluation")
+
+    def log_figures(self, paths: list[Path]) -> None:
+        self._check_open()
+        for path in paths:
+            self._client.log_artifact(self.run_id, str(path), "figures")
+
+    def log_folder(self, folder: Path, name: str) -> None:
+        self._check_open()
+        self._client.log_artifacts(self.run_id, str(folder), name)
+
+    def log_text(self, name: str, text: str) -> None:
+        self._check_open()
+        self._client.log_text(self.run_id, text, name)
+
+    def log_json(self, name: str, content: object) -> None:
+        self.log_text(name, json.dumps(content, indent=1))
+
+    def _log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
+        now = int(time.time() * 1000)
+        known = {name: value for name, value in figures.items() if value == value}  # a NaN says: there is none
+        self._write("metrics", [Metric(metric_name(name), float(value), now, step) for name, value in known.items()])
+
+    def _last_step(self, name: str) -> int:
+        if not self.continued:
+            return -1
+        history = self._client.get_metric_history(self.run_id, metric_name(name))
+        return max((metric.step for metric in history), default=-1)
+
+    def _write(self, kind: str, entities: Sequence[Any]) -> None:
+        self._check_open()
+        for start in range(0, len(entities), _ENTITIES_A_CALL):
+            part: dict[str, Any] = {kind: entities[start : start + _ENTITIES_A_CALL]}
+            self._client.log_batch(self.run_id, **part)
+
+    def _check_open(self) -> None:
+        if self.finished:
+            raise TrackingError(f"run {self.run_id} is finished; nothing more is written into it")
+
+
+@contextmanager
+def tracked_run(
+    settings: Settings, experiment: str, run_key: str, tags: Mapping[str, str], name: str | None = None
+) -> Iterator[TrackedRun]:
+    """The run of one piece of work, RUNNING inside the block, FINISHED after it.
+
+    Args:
+        settings: where the store is.
+        experiment: name of the MLflow experiment; it is made if there is none.
+        run_key: names the work (configuration and data). A run with this key that was interrupted goes on; one
+            that finished is given back with ``finished`` set, and is not touched.
+        tags: what else to tag it with; no identifiers.
+        name: shown in the page.
+
+    An error makes the run FAILED; an interrupt or SIGTERM makes it KILLED.
+
+    Raises:
+        TrackingError: another process on this machine works on the same key, or the store does not do as asked.
+    """
+    prepare(settings)
+    client = connect(settings)
+    with _alone(settings, run_key), _sigterm_unwinds():
+        run = _find_or_create(client, settings, experiment, run_key, tags, name or run_key)
+        if run.finished:
+            yield run
+            return
+        try:
+            yield run
+        except BaseException as error:
+            _end(client, run.run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
+            raise
+        _end(client, run.run_id, RunStatus.FINISHED)
+        run.finished = True
+
+
+def metric_name(name: str) -> str:
+    """The name with what MLflow does not allow replaced by ``_``."""
+    return re.sub(r"[^\w.\-/ ]", "_", name)
+
+
+def _find_or_create(
+    client: MlflowClient, settings: Settings, experiment: str, run_key: str, tags: Mapping[str, str], name: str
+) -> TrackedRun:
+    experiment_id = _experiment(client, settings, experiment)
+    found = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{run_key}'", order_by=["start_time DESC"])
+    run = next((run for run in found if run.info.status == "FINISHED"), found[0] if found else None)
+    if run is None:
+        own = {KEY_TAG: run_key, "mlflow.source.name": "cellscan", **code_tags(), **owner_tags(), **tags}
+        return TrackedRun(client, client.create_run(experiment_id, tags=own, run_name=name), continued=False)
+    continued = TrackedRun(client, run, continued=True)
+    if not continued.finished:
+        client.update_run(continued.run_id, status="RUNNING")
+        continued.set_tags(owner_tags())
+    return continued
+
+
+def _experiment(client: MlflowClient, settings: Settings, name: str) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        if known.lifecycle_stage != "active":
+            raise TrackingError(f"the MLflow experiment {name!r} was deleted; restore it, or choose another name")
+        return str(known.experiment_id)
+    root = artifact_root(settings)
+    location = (root / name).as_uri() if root else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        other = client.get_experiment_by_name(name)  # another process was faster
+        if other is None:
+            raise
+        return str(other.experiment_id)
+
+
+def _end(client: MlflowClient, run_id: str, status: int) -> None:
+    client.set_terminated(run_id, RunStatus.to_string(status))
+
+
+@contextmanager
+def _alone(settings: Settings, run_key: str) -> Iterator[None]:
+    """Held by the kernel for as long as this process lives, so that no dead process can keep it."""
+    folder = settings.home / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"run-{run_key}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TrackingError(
+            f"run {run_key} is being worked on by another cellscan process with the same configuration and data; "
+            "wait for it, or stop it and start again (it continues where it stopped)"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end the block as an interrupt does, unless somebody (Prefect) already handles it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _flat(tree: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield metric_name(prefix), tree if isinstance(tree, str) else json.dumps(tree)

@@ -1,0 +1,103 @@
+"""A volume as acquired → the network's input, by MONAI, and the grid that it then lies on."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles, SpatialResample
+
+from pipeline.config.transforms import PreprocessingConfig, Window
+from pipeline.errors import DatasetError
+from pipeline.geometry import Grid
+from pipeline.types import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Network input: ``image`` is float32 ``(channel, i, j[, k])`` in -1 … 1, on ``grid``."""
+
+    image: torch.Tensor
+    grid: Grid
+
+
+def prepare(image: Image, grid: Grid, config: PreprocessingConfig) -> Prepared:
+    """Reorient (3D: array axes nearest to R, A, S), resample, set the channels and scale the intensity.
+
+    The resampled grid has the same outer edges as the original; what it samples beyond the outermost voxel
+    centres repeats the border.
+
+    Args:
+        image: ``(channel, i, j[, k])`` as stored, any number type.
+        grid: where the image lies.
+        config: how to prepare.
+    """
+    target = network_grid(grid, config)
+    tensor = torch.as_tensor(np.ascontiguousarray(image), dtype=torch.float32)
+    tensor = _set_channels(tensor, config.channels)
+    if target is not grid:
+        tensor = _resample(tensor, grid, target)
+    return Prepared(_scale(tensor, config).contiguous(), target)
+
+
+def network_grid(grid: Grid, config: PreprocessingConfig) -> Grid:
+    """The grid of the network's input; ``grid`` itself where nothing changes."""
+    oriented = _nearest_to_ras(grid) if grid.dims == 3 else grid
+    if config.spacing is None or np.allclose(oriented.spacing, config.spacing, rtol=1e-3):
+        return oriented
+    return oriented.resampled(config.spacing)
+
+
+def cache_key(volume_id: str, config: PreprocessingConfig) -> str:
+    """Names prepared input by its source and every setting that shapes it."""
+    settings = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(f"prepared-1:{volume_id}:{settings}".encode()).hexdigest()[:32]
+
+
+def _nearest_to_ras(grid: Grid) -> Grid:
+    """The same voxels with axes permuted and flipped so that each runs nearest to R, A, S."""
+    orientation = grid.orientation()
+    if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
+        return grid
+    matrix = grid.affine.copy()
+    columns, origin, shape = np.empty((3, 3)), matrix[:3, 3].copy(), [0, 0, 0]
+    for axis, (world_axis, direction) in enumerate(orientation):
+        place = int(world_axis)
+        step = matrix[:3, axis]
+        if direction < 0:
+            origin += step * (grid.shape[axis] - 1)
+        columns[:, place] = step * direction
+        shape[place] = grid.shape[axis]
+    matrix[:3, :3], matrix[:3, 3] = columns, origin
+    return Grid(tuple(shape), matrix, grid.unit)
+
+
+def _resample(tensor: torch.Tensor, source: Grid, target: Grid) -> torch.Tensor:
+    resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=True, dtype=torch.float32)
+    moved = resample(
+        MetaTensor(tensor, affine=torch.as_tensor(source.affine.copy())),
+        dst_affine=torch.as_tensor(target.affine.copy()),
+        spatial_size=target.shape,
+    )
+    return moved.as_tensor()
+
+
+def _set_channels(tensor: torch.Tensor, channels: int) -> torch.Tensor:
+    if tensor.shape[0] == channels:
+        return tensor
+    if channels == 1:
+        return tensor.mean(dim=0, keepdim=True)
+    if tensor.shape[0] == 1:
+        return tensor.expand(channels, *tensor.shape[1:])
+    raise DatasetError(f"preprocessing.channels is {channels} and the image has {tensor.shape[0]} channels")
+
+
+def _scale(tensor: torch.Tensor, config: PreprocessingConfig) -> torch.Tensor:
+    intensity = config.intensity
+    if isinstance(intensity, Window):
+        return ScaleIntensityRange(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)(tensor)
+    if float(tensor.min()) == float(tensor.max()):
+        return torch.zeros_like(tensor)  # a constant image has no percentiles to stretch
+    return ScaleIntensityRangePercentiles(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)(tensor)

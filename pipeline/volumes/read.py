@@ -1,0 +1,90 @@
+"""Volumes and annotations ↔ the JSON records beside the voxels in the store."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import SourceError
+from pipeline.geometry import Boxes, Grid
+from pipeline.types import Image
+from pipeline.volumes.volume import Annotations, Volume
+
+FORMAT = "cellscan-volume-1"
+
+
+def voxel_digest(image: Image, grid: Grid) -> str:
+    """16 hex digits that name these voxels on this grid: equal content gives equal names.
+
+    Args:
+        image: ``(channel, i, j[, k])``; its dtype counts, its memory order does not.
+        grid: where the voxels lie.
+    """
+    digest = hashlib.sha256()
+    digest.update(f"{image.dtype.str} {image.shape} {grid.shape} {grid.unit} ".encode())
+    digest.update((grid.affine + 0.0).tobytes())  # + 0.0: minus zero and zero are the same place
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:16]
+
+
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    return {"shape": list(grid.shape), "affine": grid.affine.tolist(), "unit": grid.unit}
+
+
+def grid_from_json(raw: dict[str, Any]) -> Grid:
+    return Grid(tuple(raw["shape"]), np.array(raw["affine"]), raw["unit"])
+
+
+def volume_to_json(volume: Volume) -> dict[str, Any]:
+    """Everything but voxels and annotations."""
+    return {
+        "format": FORMAT,
+        "volume_id": volume.volume_id,
+        "name": volume.name,
+        "patient_key": volume.patient_key,
+        "modality": volume.modality,
+        "grid": grid_to_json(volume.grid),
+        "channels": volume.channels,
+        "subset": volume.subset,
+        "attributes": volume.attributes,
+    }
+
+
+def volume_from_json(raw: dict[str, Any], array_path: Path, annotations: dict[str, Any] | None) -> Volume:
+    """The inverse of `volume_to_json` and `annotations_to_json`.
+
+    Raises:
+        SourceError: the record is of another format.
+    """
+    if raw.get("format") != FORMAT:
+        raise SourceError(f"volume record must be of format {FORMAT}, got {raw.get('format')!r}: ingest it again")
+    grid = grid_from_json(raw["grid"])
+    return Volume(
+        volume_id=raw["volume_id"],
+        name=raw["name"],
+        patient_key=raw["patient_key"],
+        modality=raw["modality"],
+        grid=grid,
+        channels=raw["channels"],
+        array_path=array_path,
+        annotations=None if annotations is None else annotations_from_json(annotations, grid),
+        subset=raw["subset"],
+        attributes=raw["attributes"],
+    )
+
+
+def annotations_to_json(annotations: Annotations) -> dict[str, Any]:
+    """Boxes as continuous voxel indices of their edges, ``(n, d)``."""
+    return {
+        "lower_voxel": annotations.boxes.lower.tolist(),
+        "upper_voxel": annotations.boxes.upper.tolist(),
+        "labels": list(annotations.labels),
+        "ignore": annotations.ignore.tolist(),
+        "from_points": annotations.from_points,
+    }
+
+
+def annotations_from_json(raw: dict[str, Any], grid: Grid) -> Annotations:
+    boxes = Boxes(np.array(raw["lower_voxel"], dtype=float), np.array(raw["upper_voxel"], dtype=float), grid)
+    return Annotations(boxes, tuple(raw["labels"]), np.array(raw["ignore"], dtype=bool), raw["from_points"])

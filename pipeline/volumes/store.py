@@ -1,0 +1,226 @@
+"""The store: one folder a volume, written whole or not at all.
+
+::
+
+    <root>/<volume_id>/image.npy           voxels (channel, i, j[, k]), native dtype, read by memory map
+                       volume.json         grid, patient key, modality, subset, attributes
+                       annotations.json    boxes, labels; absent where nobody annotated the volume
+                       labels.npy          label map (i, j[, k]), where the annotation came as one
+
+A folder is built under a temporary name and renamed, so a killed run leaves no half volume. The name is a digest
+of voxels and grid: the same scan met twice is one volume. What is known about it stays until something else is
+said: `None` leaves a field as it is.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import SourceError
+from pipeline.geometry import Grid
+from pipeline.types import Image, LabelMap
+from pipeline.volumes.read import annotations_to_json, volume_from_json, volume_to_json, voxel_digest
+from pipeline.volumes.volume import Annotations, Volume
+
+_IMAGE, _RECORD, _ANNOTATIONS, _LABELS = "image.npy", "volume.json", "annotations.json", "labels.npy"
+
+
+class VolumeStore:
+    """Volumes on disk under ``root``, by ``volume_id``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(
+        self,
+        *,
+        image: Image | Path,
+        grid: Grid,
+        name: str | None = None,
+        patient_key: str | None = None,
+        modality: str,
+        attributes: dict[str, str],
+        subset: str | None = None,
+        annotations: Annotations | None = None,
+        label_map: LabelMap | Path | None = None,
+        volume_id: str | None = None,
+    ) -> Volume:
+        """Keep a volume; putting it again changes nothing but what is newly said about it.
+
+        Args:
+            image: ``(channel, i, j[, k])``, or the path of an ``.npy`` file with it, which is moved into the store.
+            grid: its spatial shape must be the image's.
+            name: safe to show; by default modality, the start of the id and the shape.
+            patient_key: a keyed hash; `None` where the patient is not known: the volume stands for itself.
+            modality: DICOM's Modality, ``OT`` where the source states none.
+            attributes: added to those that are known; nothing that identifies a patient.
+            subset: ``train``, ``validation``, ``test``.
+            annotations: on ``grid``.
+            label_map: ``(i, j[, k])``, array or path of an ``.npy`` file to move.
+            volume_id: the digest, where it was computed beside the decoder; computed here by default.
+
+        Raises:
+            ValueError: the shapes of image and grid differ.
+        """
+        array = np.load(image, mmap_mode="r", allow_pickle=False) if isinstance(image, Path) else image
+        if array.shape[1:] != grid.shape:
+            raise ValueError(f"the image has spatial shape {array.shape[1:]}, its grid {grid.shape}")
+        volume_id = volume_id or voxel_digest(array, grid)
+        if not self.has(volume_id):
+            volume = Volume(
+                volume_id=volume_id,
+                name=name or volume_name(modality, volume_id, grid),
+                patient_key=patient_key or volume_id,
+                modality=modality,
+                grid=grid,
+                channels=array.shape[0],
+                array_path=self.folder(volume_id) / _IMAGE,
+                subset=subset,
+                attributes=dict(attributes),
+            )
+            del array
+            self._create(volume, image)
+        else:
+            del array
+            if isinstance(image, Path):
+                image.unlink()
+            self.describe(
+                volume_id, patient_key=patient_key, modality=modality, subset=subset, attributes=attributes, name=name
+            )
+        if annotations is not None:
+            return self.annotate(volume_id, annotations, label_map)
+        return self.get(volume_id)
+
+    def has(self, volume_id: str) -> bool:
+        """Whether the volume is there and whole."""
+        folder = self.folder(volume_id)
+        return (folder / _RECORD).is_file() and (folder / _IMAGE).is_file()
+
+    def folder(self, volume_id: str) -> Path:
+        return self.root / volume_id
+
+    def get(self, volume_id: str) -> Volume:
+        """The record of one volume; voxels are read when asked for.
+
+        Raises:
+            SourceError: the volume is not in the store.
+        """
+        folder = self.folder(volume_id)
+        try:
+            raw = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SourceError(f"volume {volume_id} is not in the store: ingest its files again") from error
+        path = folder / _ANNOTATIONS
+        annotations = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return volume_from_json(raw, folder / _IMAGE, annotations)
+
+    def label_map(self, volume_id: str) -> LabelMap | None:
+        """The label map ``(i, j[, k])`` that the annotations came as, mapped from disk, or `None`."""
+        path = self.folder(volume_id) / _LABELS
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+
+    def annotate(
+        self, volume_id: str, annotations: Annotations | None, label_map: LabelMap | Path | None = None
+    ) -> Volume:
+        """Replace what was annotated; `None` says that nobody annotated the volume.
+
+        Raises:
+            SourceError: the volume is not in the store.
+            ValueError: the annotations lie on a grid of another shape.
+        """
+        volume = self.get(volume_id)
+        folder = self.folder(volume_id)
+        if annotations is None:
+            (folder / _ANNOTATIONS).unlink(missing_ok=True)
+            (folder / _LABELS).unlink(missing_ok=True)
+            return dataclasses.replace(volume, annotations=None)
+        if annotations.boxes.grid.shape != volume.grid.shape:
+            raise ValueError(f"annotations lie on {annotations.boxes.grid.shape}, the volume on {volume.grid.shape}")
+        if label_map is None:
+            (folder / _LABELS).unlink(missing_ok=True)
+        else:
+            self._place_array(label_map, folder / _LABELS)
+        _write_json(folder / _ANNOTATIONS, annotations_to_json(annotations))
+        return dataclasses.replace(volume, annotations=annotations)
+
+    def describe(
+        self,
+        volume_id: str,
+        *,
+        patient_key: str | None = None,
+        modality: str | None = None,
+        subset: str | None = None,
+        attributes: dict[str, str] | None = None,
+        name: str | None = None,
+    ) -> Volume:
+        """Say more about a volume; `None` leaves a field as it is, attributes are added.
+
+        Raises:
+            SourceError: the volume is not in the store.
+        """
+        volume = self.get(volume_id)
+        modality = modality or volume.modality
+        changed = dataclasses.replace(
+            volume,
+            patient_key=patient_key or volume.patient_key,
+            modality=modality,
+            subset=subset or volume.subset,
+            attributes={**volume.attributes, **(attributes or {})},
+            name=name or (volume.name if modality == volume.modality else volume_name(modality, volume_id, volume.grid)),
+        )
+        if volume_to_json(changed) != volume_to_json(volume):
+            _write_json(self.folder(volume_id) / _RECORD, volume_to_json(changed))
+        return changed
+
+    def incoming(self) -> Path:
+        """A fresh path inside the store's file system, for voxels that are about to be put."""
+        folder = self.root / ".incoming"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{uuid.uuid4().hex}.npy"
+
+    def _create(self, volume: Volume, image: Image | Path) -> None:
+        temporary = self.incoming().with_suffix("")
+        temporary.mkdir()
+        try:
+            self._place_array(image, temporary / _IMAGE)
+            _write_json(temporary / _RECORD, volume_to_json(volume))
+            final = self.folder(volume.volume_id)
+            if final.exists() and not self.has(volume.volume_id):
+                shutil.rmtree(final)
+            os.replace(temporary, final)  # noqa: PTH105 - the atomic step, named as such
+        except OSError:
+            if not self.has(volume.volume_id):  # else another process put the same volume first
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _place_array(self, array: np.ndarray | Path, target: Path) -> None:
+        if isinstance(array, Path):
+            array.replace(target)
+            return
+        temporary = self.incoming()
+        with temporary.open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+
+
+def volume_name(modality: str, volume_id: str, grid: Grid) -> str:
+    """A name that is safe to show: ``CT 3f2a91c0 96x96x40``."""
+    return f"{modality} {volume_id[:8]} {'x'.join(str(n) for n in grid.shape)}"
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
