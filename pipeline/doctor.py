@@ -53,9 +53,7 @@ class Diagnosis:
     def to_json(self) -> dict[str, Any]:
         return {
             "healthy": self.healthy,
-            "findings": [
-                {"topic": f.topic, "state": f.state, "text": f.text, "facts": f.facts} for f in self.findings
-            ],
+            "findings": [{"topic": f.topic, "state": f.state, "text": f.text, "facts": f.facts} for f in self.findings],
         }
 
 
@@ -164,12 +162,14 @@ def _cuda_device(torch: Any, settings: Settings, facts: dict[str, Any]) -> Findi
 def _cpu_device(torch: Any, facts: dict[str, Any]) -> Finding:
     facts["bf16"] = _cpu_has_bf16(torch)
     speed = {True: "native", False: "emulated (slow)", None: "unknown"}[facts["bf16"]]
-    return Finding("device", "ok", f"cpu: {facts['threads']} threads of {facts['cpu_count']} cores; bf16 {speed}", facts)
+    return Finding(
+        "device", "ok", f"cpu: {facts['threads']} threads of {facts['cpu_count']} cores; bf16 {speed}", facts
+    )
 
 
 def _cpu_has_bf16(torch: Any) -> bool | None:
     """Whether the processor computes in bfloat16 itself; None where this torch cannot tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     known = [name for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if name in capabilities]
     return any(capabilities[name] for name in known) if known else None
 
@@ -239,7 +239,9 @@ def _catalog(settings: Settings) -> Finding:
 
     counts = Catalog(settings.catalog_url).summary()
     held = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-    return Finding("catalog", "ok", f"{without_password(settings.catalog_url)} holds {held}", {**finding.facts, **counts})
+    return Finding(
+        "catalog", "ok", f"{without_password(settings.catalog_url)} holds {held}", {**finding.facts, **counts}
+    )
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -7,7 +7,7 @@ import typer
 from pipeline.cli import archive, models, whole
 from pipeline.cli.demo import demo
 
-_EXIT_CODES = "Exit codes: 0 done, 1 failed (the reason is shown), 2 wrong use, 3 done in part (where a command says so)."
+_EXIT_CODES = "Exit codes: 0 done, 1 failed (the reason is shown), 2 wrong use, 3 where a command's --help says so."
 
 app = typer.Typer(
     help="Find cancer cells and lesions in scan archives: ingest, train, evaluate, compare, detect.",

@@ -9,9 +9,7 @@ from pipeline.cli.options import AsJson, Home, Strict, Verbose, Version
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
 
-Archive = Annotated[
-    Path, typer.Argument(help="A folder of scans, or one file: DICOM, NIfTI, PNG, JPEG, TIFF.")
-]
+Archive = Annotated[Path, typer.Argument(help="A folder of scans, or one file: DICOM, NIfTI, PNG, JPEG, TIFF.")]
 
 
 def sample(

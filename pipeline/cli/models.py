@@ -103,9 +103,7 @@ def promote(
 
 
 def report(
-    target: Annotated[
-        str, typer.Argument(help="name/3, name@champion, or two versions: name/2..name/3.")
-    ],
+    target: Annotated[str, typer.Argument(help="name/3, name@champion, or two versions: name/2..name/3.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file to write.", show_default="in the home folder")
     ] = None,

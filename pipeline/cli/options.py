@@ -32,10 +32,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the experiment; may be given again."),
 ]
-Experiment = Annotated[
-    Path, typer.Argument(help="YAML file of one experiment, e.g. from configs/experiments/.")
-]
-Version = Annotated[
-    str, typer.Argument(help="A registered model version: name/3 or name@champion.")
-]
+Experiment = Annotated[Path, typer.Argument(help="YAML file of one experiment, e.g. from configs/experiments/.")]
+Version = Annotated[str, typer.Argument(help="A registered model version: name/3 or name@champion.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a file was quarantined.")]

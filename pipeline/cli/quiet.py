@@ -19,7 +19,7 @@ _QUIET = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TQDM_DISABLE": "1",
 }
-_TALKATIVE = ("alembic", "lightning", "lightning.pytorch", "matplotlib", "mlflow", "nibabel", "pydicom", "tifffile")
+TALKATIVE = ("alembic", "lightning", "lightning.pytorch", "matplotlib", "mlflow", "nibabel", "pydicom", "tifffile")
 
 
 def settle_libraries(verbose: bool) -> None:
@@ -32,5 +32,5 @@ def settle_libraries(verbose: bool) -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
-    for name in _TALKATIVE:
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)

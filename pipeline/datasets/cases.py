@@ -53,7 +53,7 @@ class Case:
         boxes = Boxes(given.boxes.lower - offset, given.boxes.upper - offset, self.grid)
         size = np.array(self.grid.shape)
         touches = ((boxes.upper > -0.5) & (boxes.lower < size - 0.5)).all(axis=1)
-        outside = ~self.grid.contains(np.clip(boxes.centres, None, np.nextafter(size - 0.5, 0)))
+        outside = ~self.grid.contains(boxes.centres)
         if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)

@@ -66,7 +66,11 @@ def _check(a: Evaluation, b: Evaluation) -> None:
     if a.match_rule != b.match_rule:
         raise DatasetError(f"{what}: their match rules differ, {a.match_rule} and {b.match_rule}; {again}")
     keys = ["case_id", "patient_key"]
-    if not a.cases[keys].sort_values(keys, ignore_index=True).equals(b.cases[keys].sort_values(keys, ignore_index=True)):
+    if (
+        not a.cases[keys]
+        .sort_values(keys, ignore_index=True)
+        .equals(b.cases[keys].sort_values(keys, ignore_index=True))
+    ):
         raise DatasetError(f"{what}: they pair cases with other patients; {again}, from the same catalog")
 
 

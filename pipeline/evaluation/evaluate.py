@@ -8,10 +8,9 @@ import pandas as pd
 
 from pipeline.config.evaluation import BoxOverlap, EvaluationConfig
 from pipeline.errors import DatasetError
-from pipeline.evaluation.average_precision import precision_recall_curve
 from pipeline.evaluation.centre_f1 import f1
+from pipeline.evaluation.curves import froc_curve, precision_recall_curve
 from pipeline.evaluation.figures import RANKED_FIGURES, Measured
-from pipeline.evaluation.froc import froc_curve
 from pipeline.evaluation.matching import CaseMatches, match_cases
 from pipeline.evaluation.ranking import Ranking, Steps
 from pipeline.evaluation.records import Estimate, Evaluation, ScoredCase
@@ -74,7 +73,7 @@ def primary_value(cases: Sequence[ScoredCase], config: EvaluationConfig, thresho
         DatasetError: as `evaluate`.
     """
     matches = match_cases(cases, config.match)
-    steps = _steps(Ranking.of_matches(matches))
+    steps = Ranking.of_matches(matches).as_it_is()
     if config.primary != "f1":
         return float(RANKED_FIGURES[config.primary](steps)[0])
     if threshold is not None:
@@ -100,7 +99,7 @@ def choose_threshold(cases: Sequence[ScoredCase], config: EvaluationConfig) -> f
             f"a threshold needs at least one annotated object, and {len(cases)} cases have none: "
             "check the validation split and data.classes"
         )
-    scores = _f1(_steps(ranking))
+    scores = _f1(ranking.as_it_is())
     return float(ranking.step_score[np.argmax(scores)]) if len(scores) else REPORT_NOTHING
 
 
@@ -134,14 +133,10 @@ def _overlap_matches(cases: Sequence[ScoredCase], config: EvaluationConfig) -> d
     return {overlap_name(iou): match_cases(cases, BoxOverlap(iou=iou)) for iou in config.overlap_ious}
 
 
-def _estimates(
-    measured: Measured, patients: np.ndarray, config: EvaluationConfig, seed: int
-) -> dict[str, Estimate]:
+def _estimates(measured: Measured, patients: np.ndarray, config: EvaluationConfig, seed: int) -> dict[str, Estimate]:
     rounds = measured.figures(patient_weights(patients, config.bootstrap_rounds, seed))
     count = len(np.unique(patients))
-    return {
-        name: interval(value, rounds[name], config.confidence, count) for name, value in measured.values().items()
-    }
+    return {name: interval(value, rounds[name], config.confidence, count) for name, value in measured.values().items()}
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
@@ -152,10 +147,6 @@ def _counts(table: pd.DataFrame) -> dict[str, int]:
         "cases_without_objects": int((table["objects"] == 0).sum()),
         **{name: int(table[name].sum()) for name in summed},
     }
-
-
-def _steps(ranking: Ranking) -> Steps:
-    return ranking.at_steps(np.ones((1, len(ranking.objects)), dtype=np.int64))
 
 
 def _f1(steps: Steps) -> np.ndarray:

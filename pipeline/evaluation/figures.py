@@ -13,8 +13,8 @@ from pipeline.evaluation.froc import cpm, sensitivity_at
 from pipeline.evaluation.ranking import Ranking, Steps
 from pipeline.evaluation.tables import counts_from, ranking_from
 
-# How many numbers one array of one chunk of resampled rounds may hold: 32 MB.
-_CHUNK = 4_000_000
+# How many numbers one array of one chunk of resampled rounds may hold: it should stay in the processor's cache.
+_CHUNK = 250_000
 
 RANKED_FIGURES: dict[str, Callable[[Steps], np.ndarray]] = {
     "average_precision": average_precision,
@@ -63,16 +63,23 @@ class Measured:
         return {name: float(figure[0]) for name, figure in self.figures(once).items()}
 
     def pooled_with(self, other: Self) -> "Measured":
-        """Both versions' cases in one, the other's after one's own: rows of weights then mix the versions."""
+        """Both versions' cases in one, the other's after one's own: rows of weights then mix the versions.
+
+        Keeps the box overlaps that both have; the classes must be the same.
+        """
         return Measured(
             self.counts.followed_by(other.counts),
             self.ranking.pooled_with(other.ranking),
-            {name: mine.pooled_with(other.overlaps[name]) for name, mine in self.overlaps.items()},
+            {
+                name: self.overlaps[name].pooled_with(other.overlaps[name])
+                for name in self.overlaps
+                if name in other.overlaps
+            },
             self.classes,
         )
 
     def _overlap_figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        figures = {}
+        figures: dict[str, np.ndarray] = {}
         for name, ranking in self.overlaps.items():
             figures |= _in_chunks(ranking, weights, {name: interpolated_precision})
         return figures

@@ -10,8 +10,7 @@ a scan (Niemeijer et al., IEEE TMI 30(2):215, 2011; Setio et al., Med. Image Ana
 
 import numpy as np
 
-from pipeline.evaluation.ranking import Ranking, Steps, ratio
-from pipeline.evaluation.records import Curve
+from pipeline.evaluation.ranking import Steps, ratio
 
 CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -32,12 +31,3 @@ def cpm(steps: Steps) -> np.ndarray:
 def sensitivity_at(steps: Steps, rate: float) -> np.ndarray:
     """Sensitivity at one rate of false detections per scan, ``(rounds,)``."""
     return sensitivities(steps, (rate,))[:, 0]
-
-
-def froc_curve(ranking: Ranking) -> Curve:
-    """The corners of the curve: from no detection at all, through each step, to all detections."""
-    steps = ranking.at_steps(np.ones((1, len(ranking.objects)), dtype=np.int64))
-    rate = np.concatenate([[0], steps.false[0], [len(ranking.false_case)]]) / steps.cases[0]
-    recall = steps.recall[0]
-    sensitivity = np.concatenate([[0.0], recall, recall[-1:] if len(recall) else [0.0]])
-    return Curve("false positives per scan", "sensitivity", tuple(rate.tolist()), tuple(sensitivity.tolist()))

@@ -11,6 +11,7 @@ Edges belong to the rule: a centre at exactly the distance, or an overlap of exa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -99,7 +100,7 @@ def match_cases(cases: Sequence[ScoredCase], rule: MatchRule) -> list[CaseMatche
     if not cases:
         raise DatasetError("an evaluation needs at least one case, got none: check the split and data.where")
     ordered = sorted(cases, key=lambda case: case.case_id)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.case_id == other.case_id:
             raise DatasetError(f"case ids must differ, got {one.case_id} twice: a scan would count twice")
     return [match_case(case, rule) for case in ordered]

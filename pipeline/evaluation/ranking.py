@@ -14,9 +14,10 @@ class Ranking:
     """Hits and false detections by descending score, and the steps at which a curve rises.
 
     ``objects`` is ``(cases,)``: counted annotations a case. ``hit_case`` and ``false_case`` name the case of each hit
-    and each false detection, highest score first, and ``hit_score`` and ``false_score`` their scores. A step is a score that at least one hit has: ``step_score`` is
-    ``(steps,)``, descending, and ``step_hits``, ``step_false`` say how many of each score at least that. Between
-    steps only false detections are added, so no figure needs more than the steps.
+    and each false detection, highest score first; ``hit_score`` and ``false_score`` are their scores. A step is a
+    score that at least one hit has: ``step_score`` is ``(steps,)``, descending, and ``step_hits``, ``step_false`` say
+    how many of each score at least that. Between steps only false detections are added, so no figure needs more
+    than the steps.
     """
 
     objects: np.ndarray
@@ -36,9 +37,7 @@ class Ranking:
         step_score, first = np.unique(-score[hit], return_index=True)
         step_hits = np.append(first[1:], hit.sum()) if len(first) else first
         step_false = np.searchsorted(-score[~hit], step_score, side="right")
-        return cls(
-            objects, case[hit], case[~hit], score[hit], score[~hit], -step_score, step_hits, step_false
-        )
+        return cls(objects, case[hit], case[~hit], score[hit], score[~hit], -step_score, step_hits, step_false)
 
     @classmethod
     def of_matches(cls, matches: Sequence[CaseMatches]) -> Self:
@@ -48,6 +47,10 @@ class Ranking:
         score = [match.case.detections.scores[keep] for match, keep in zip(matches, kept, strict=True)]
         hit = [match.hit[keep] for match, keep in zip(matches, kept, strict=True)]
         return cls.of(objects, case, np.concatenate(score), np.concatenate(hit))
+
+    def as_it_is(self) -> "Steps":
+        """Counts at every step with each case once: one round."""
+        return self.at_steps(np.ones((1, len(self.objects)), dtype=np.int64))
 
     def pooled_with(self, other: Self) -> "Ranking":
         """Both versions' detections in one ranking, the other's cases after one's own.
@@ -81,8 +84,8 @@ class Ranking:
         """Counts at every step where case ``c`` counts ``weights[r, c]`` times in round ``r``."""
         relevant = self.false_case[: self.step_false[-1]] if len(self.step_false) else self.false_case[:0]
         return Steps(
-            hits=_sums(weights, self.hit_case)[:, self.step_hits],
-            false=_sums(weights, relevant)[:, self.step_false],
+            hits=np.take(_sums(weights, self.hit_case), self.step_hits, axis=1),
+            false=np.take(_sums(weights, relevant), self.step_false, axis=1),
             objects=weights @ self.objects,
             cases=weights.sum(axis=1),
         )
@@ -116,6 +119,6 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _sums(weights: np.ndarray, case: np.ndarray) -> np.ndarray:
     """Running sums ``(rounds, 1 + n)`` of each entry's weight, beginning with 0."""
-    sums = np.zeros((len(weights), len(case) + 1), dtype=np.int64)
-    np.cumsum(weights[:, case], axis=1, out=sums[:, 1:])
+    sums = np.zeros((len(weights), len(case) + 1), dtype=np.int32)
+    np.cumsum(np.take(weights.astype(np.int32), case, axis=1), axis=1, dtype=np.int32, out=sums[:, 1:])
     return sums

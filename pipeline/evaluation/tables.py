@@ -12,7 +12,8 @@ Objects table, one row a detection (of any score) or an object that no detection
 A hit whose score is below the threshold is a missed object at that threshold.
 
 Cases table, one row a case, at the evaluation's threshold: ``case_id``, ``patient_key``, ``objects``,
-``ignored_objects``, ``unlabelled_objects``, ``hits``, ``false_positives``, ``misses``, and ``all_detections`` of any score.
+``ignored_objects``, ``unlabelled_objects``, ``hits``, ``false_positives``, ``misses``, and ``all_detections`` of any
+score.
 """
 
 from collections.abc import Sequence

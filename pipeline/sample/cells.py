@@ -69,7 +69,7 @@ def draw_nuclei(
     rng: np.random.Generator,
     count: int,
     nest: np.ndarray,
-    closeness: float = 0.8,
+    closeness: float = 0.74,
     populations: tuple[Population, Population] = (TUMOUR_NUCLEI, OTHER_NUCLEI),
 ) -> Nuclei:
     """Up to ``count`` nuclei; tumour ones in the ``nest``, others mostly outside.
@@ -81,36 +81,33 @@ def draw_nuclei(
         closeness: two nuclei are at least this share of the sum of their radii apart (below 1 they may touch).
         populations: how tumour nuclei vary, how others do.
     """
-    tries = count * 30
+    tries = count * 40
     centres = rng.uniform(0, 1, (tries, 2)) * np.array(nest.shape) - 0.5
-    inside = nest[tuple(np.clip(np.round(centres), 0, np.array(nest.shape) - 1).astype(int).T)]
-    tumour = rng.random(tries) < np.where(inside > 0.5, 0.9, 0.06)
+    pixels = tuple(np.clip(np.round(centres), 0, np.array(nest.shape) - 1).astype(int).T)
+    tumour = rng.random(tries) < np.where(nest[pixels] > 0.5, 0.95, 0.001)
     radii = np.where(tumour, rng.uniform(*populations[0].radius, tries), rng.uniform(*populations[1].radius, tries))
-    room = rng.uniform(closeness, closeness + np.where(tumour, 0.14, 0.1))
-    crowded = _crowding(rng, nest.shape)[tuple(np.clip(np.round(centres), 0, np.array(nest.shape) - 1).astype(int).T)]
-    kept = np.flatnonzero(tumour | (rng.random(tries) < crowded))
-    chosen = kept[_without_overlap(centres[kept], radii[kept], room[kept], count)]
+    room = rng.uniform(closeness, closeness + 0.08, tries) * np.where(tumour, 1.0, 0.9)
+    settles = tumour | (rng.random(tries) < _crowding(rng, nest.shape)[pixels])
+    others = round(count * rng.uniform(0.25, 0.4))
+    chosen: list[int] = []
+    for kind, wanted in ((~tumour, others), (tumour, count)):
+        _settle(chosen, np.flatnonzero(settles & kind), centres, radii * room, wanted)
     return _outlined(rng, centres[chosen], radii[chosen], tumour[chosen], populations)
 
 
 def _crowding(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """How likely a cell that is no tumour cell settles at each pixel: in clumps, and a few in between."""
-    return np.clip(0.4 * smooth_noise(rng, shape, 10.0) - 0.1, 0.01, 1)
+    return np.clip(0.9 * smooth_noise(rng, shape, 10.0) - 0.75, 0.0015, 1)
 
 
-def _without_overlap(centres: Points, radii: np.ndarray, room: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the first ``count`` candidates that keep their distance from those taken before."""
-    taken = np.zeros(count, dtype=int)
-    found = 0
-    for index in range(len(centres)):
-        earlier = taken[:found]
-        apart = ((centres[earlier] - centres[index]) ** 2).sum(axis=1)
-        if (apart >= ((radii[earlier] + radii[index]) * room[index]) ** 2).all():
-            taken[found] = index
-            found += 1
-            if found == count:
-                break
-    return taken[:found]
+def _settle(chosen: list[int], candidates: np.ndarray, centres: Points, reach: np.ndarray, wanted: int) -> None:
+    """Extend ``chosen`` (in place) to at most ``wanted`` by candidates that keep their distance from all before."""
+    for index in candidates:
+        if len(chosen) >= wanted:
+            return
+        apart = ((centres[chosen] - centres[index]) ** 2).sum(axis=1)
+        if (apart >= (reach[chosen] + reach[index]) ** 2).all():
+            chosen.append(int(index))
 
 
 def _outlined(

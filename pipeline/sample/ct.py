@@ -4,22 +4,22 @@ import numpy as np
 
 from pipeline.sample.blobs import Blob
 from pipeline.sample.chest import EDGE_MM, SOFT_HU, Chest, draw_chest
-from pipeline.sample.lattice import Lattice
+from pipeline.sample.lattice import Lattice, filled
 from pipeline.sample.noise import smooth_noise
 from pipeline.sample.phantom import Phantom
 
 SMALLEST_MM, LARGEST_MM = 3.0, 30.0
 _GAP_MM = 3.0
-_TRIES = 200
+_TRIES = 400
 
 
 def draw_diameters(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Lesion diameters in mm, ``(count,)``, large first: log-uniform, small ones more often."""
-    return np.sort(np.exp(rng.uniform(np.log(SMALLEST_MM), np.log(LARGEST_MM), count)))[::-1]
+    """Lesion diameters in mm, ``(count,)``: log-uniform, so that small ones are more frequent."""
+    return np.exp(rng.uniform(np.log(SMALLEST_MM + 1), np.log(LARGEST_MM - 4), count))
 
 
 def draw_ct(rng: np.random.Generator, lattice: Lattice, diameters_mm: np.ndarray) -> Phantom:
-    """A CT-like volume in HU with one lesion for each diameter ``(n,)``."""
+    """A CT-like volume in HU with one lesion for each diameter ``(n,)``; one that finds no room is made smaller."""
     chest = draw_chest(rng, lattice)
     lesions = _place(rng, chest, diameters_mm)
     for lesion in lesions:
@@ -37,18 +37,24 @@ def draw_ct(rng: np.random.Generator, lattice: Lattice, diameters_mm: np.ndarray
 
 
 def _place(rng: np.random.Generator, chest: Chest, diameters_mm: np.ndarray) -> list[Blob]:
-    """Lesions that do not touch: free in the lung, on a vessel or on the pleura."""
+    """Lesions that do not touch, the largest first: free in the lung, on a vessel or on the pleura."""
     placed: list[Blob] = []
-    for diameter in diameters_mm:
-        blob = Blob.draw(rng, float(diameter), roughness=rng.uniform(0.4, 1.6))
-        for _ in range(_TRIES):
-            candidate = blob.at(_candidate_centre(rng, chest, float(diameter)))
-            if _fits(chest, candidate, float(diameter)) and not any(_near(candidate, other) for other in placed):
-                placed.append(candidate)
-                break
-        else:
-            raise RuntimeError(f"no room for a lesion of {diameter:.1f} mm in {chest.lattice.size_mm} mm")
+    for wanted in np.sort(diameters_mm)[::-1]:
+        diameter, blob = float(wanted), None
+        while blob is None:
+            blob = _settle(rng, chest, diameter, placed)
+            diameter *= 0.85
+        placed.append(blob)
     return placed
+
+
+def _settle(rng: np.random.Generator, chest: Chest, diameter: float, placed: list[Blob]) -> Blob | None:
+    blob = Blob.draw(rng, diameter, roughness=rng.uniform(0.4, 1.6))
+    for _ in range(_TRIES):
+        candidate = blob.at(_candidate_centre(rng, chest, diameter))
+        if not any(_near(candidate, other) for other in placed) and _fits(chest, candidate, diameter):
+            return candidate
+    return None
 
 
 def _candidate_centre(rng: np.random.Generator, chest: Chest, diameter: float) -> np.ndarray:
@@ -102,7 +108,6 @@ def _fill(rng: np.random.Generator, chest: Chest, blob: Blob, hu: float) -> None
     lower, upper = blob.extent()
     window = chest.lattice.window(lower - EDGE_MM, upper + EDGE_MM)
     scene = chest.hu[window]
-    share = np.zeros(chest.lattice.fine_shape, dtype=np.float32)
-    chest.lattice.paint(share, lower, upper, blob.signed_distance, EDGE_MM)
+    share = filled(blob.signed_distance(chest.lattice.points(window)).reshape(scene.shape), EDGE_MM)
     tissue = hu + 15 * smooth_noise(rng, scene.shape, 1.0)
-    scene += share[window] * np.clip(tissue - scene, 0, None)
+    scene += share * np.clip(tissue - scene, 0, None)

@@ -32,7 +32,7 @@ class Stain:
         return cls(
             haematoxylin=_HAEMATOXYLIN + rng.uniform(-0.05, 0.05, 3),
             eosin=_EOSIN * np.array([1.0, 0.85, 1.0]) + np.array([0.05, 0.0, 0.14]) + rng.uniform(-0.05, 0.05, 3),
-            haematoxylin_strength=rng.uniform(0.65, 1.35),
+            haematoxylin_strength=rng.uniform(0.55, 1.45),
             eosin_strength=rng.uniform(0.7, 1.35),
             light=rng.uniform(238, 250),
         )
@@ -47,7 +47,7 @@ class Stain:
 def draw_he_field(rng: np.random.Generator, stain: Stain, count: int) -> Field:
     """An H&E-like field of `FIELD_PX` squared with up to ``count`` nuclei; 0: bare stroma."""
     shape = (FIELD_PX, FIELD_PX)
-    nest = _nests(rng, shape) if count else np.zeros(shape, dtype=np.float32)
+    nest = _nests(rng, shape, count) if count else np.zeros(shape, dtype=np.float32)
     nuclei = draw_nuclei(rng, count, nest)
     haematoxylin, eosin = _tissue(rng, nest)
     _add_cytoplasm(rng, haematoxylin, eosin, nuclei, nest)
@@ -62,7 +62,7 @@ def draw_he_field(rng: np.random.Generator, stain: Stain, count: int) -> Field:
         lower[index], upper[index] = nuclei.extent(index)
     thickness = np.clip(1 + 0.16 * smooth_noise(rng, shape, 40.0), 0.6, 1.4)
     light = stain.photograph(haematoxylin * thickness, eosin * thickness)
-    light = gaussian_filter(light, (0.6, 0.6, 0)) + rng.normal(0, 2.5, light.shape)
+    light = gaussian_filter(light, (0.75, 0.75, 0)) + rng.normal(0, 2.5, light.shape)
     edge = np.array(shape) - 0.5
     return Field(
         pixels=np.clip(np.round(light), 0, 255).astype(np.uint8),
@@ -74,10 +74,10 @@ def draw_he_field(rng: np.random.Generator, stain: Stain, count: int) -> Field:
     )
 
 
-def _nests(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Where tumour nests lie, 0 … 1, with a soft border: 40 to 70 % of the field."""
+def _nests(rng: np.random.Generator, shape: tuple[int, int], count: int) -> np.ndarray:
+    """Where tumour nests lie, 0 … 1, with a soft border; the more cells, the larger, so that they are crowded."""
     field = smooth_noise(rng, shape, 26.0) + 0.18 * smooth_noise(rng, shape, 7.0)
-    border = np.quantile(field, rng.uniform(0.3, 0.55))
+    border = np.quantile(field, 1 - min(0.0024 * count, 0.8))
     return np.clip((field - border) / 0.12 + 0.5, 0, 1).astype(np.float32)
 
 
@@ -152,8 +152,8 @@ def _stain_nucleus(
     if tumour:
         paleness = rng.uniform(0.34, 0.85)
         clumps = np.clip(np.roll(grain, int(rng.integers(256)), axis=0)[print_.window] - 0.2, 0, 1.6)
-        amount = paleness + 0.32 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
-        for _ in range(rng.integers(1, 3)):
+        amount = paleness + 0.38 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
+        for _ in range(rng.integers(1, 4)):
             amount = amount + 0.75 * _spot(rng, depth, rng.uniform(1.0, 1.5))
     else:
         amount = rng.uniform(1.15, 1.5) + 0.16 * grain[print_.window]

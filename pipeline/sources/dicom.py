@@ -12,11 +12,25 @@ from pipeline.errors import GeometryError, SourceError
 from pipeline.geometry import Grid
 from pipeline.sources import dicom_geometry as geometry
 from pipeline.sources import dicom_pixels as pixels
-from pipeline.sources.dicom_header import is_cross_sectional, multi_frame_name, numbers, open_dataset, text, whole_number
+from pipeline.sources.dicom_header import (
+    is_cross_sectional,
+    multi_frame_name,
+    numbers,
+    open_dataset,
+    text,
+    whole_number,
+)
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 
 # What may tell two volumes of one series apart, where positions repeat.
-_VARYING = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoNumbers", "EchoTime", "TriggerTime", "DiffusionBValue")
+_VARYING = (
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "EchoNumbers",
+    "EchoTime",
+    "TriggerTime",
+    "DiffusionBValue",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +79,14 @@ def load_plane(path: Path) -> LoadedScan:
     many = multi_frame_name(text(dataset, "SOPClassUID"))
     frames = whole_number(dataset, "NumberOfFrames", 1)
     if many or frames != 1:
-        raise SourceError(f"multi-frame objects are not read yet ({many or text(dataset, 'Modality')}, {frames} frames)")
+        raise SourceError(
+            f"multi-frame objects are not read yet ({many or text(dataset, 'Modality')}, {frames} frames)"
+        )
     array = pixels.decode(dataset)
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        array = pixels.inverted(array, whole_number(dataset, "BitsStored"), bool(whole_number(dataset, "PixelRepresentation", 0)))
+        array = pixels.inverted(
+            array, whole_number(dataset, "BitsStored"), bool(whole_number(dataset, "PixelRepresentation", 0))
+        )
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     image = np.ascontiguousarray(planes.transpose(0, 2, 1))
     shape = (image.shape[1], image.shape[2])
@@ -93,8 +111,8 @@ def _read_slice(path: Path, count: int) -> _Slice:
         values = np.ascontiguousarray(pixels.decode(dataset).T)
         slope, intercept = pixels.rescale(dataset)
     except SourceError as error:
-        which = "" if count == 1 else f"slice {path.name} of {count}: "
-        raise type(error)(f"{which}{error}") from error
+        error.path = str(path)  # type: ignore[attr-defined] # whose fault it is: the child tells it beside the message
+        raise
     content = hashlib.sha256(values.tobytes())
     content.update(repr((place, slope, intercept)).encode())
     return _Slice(
@@ -172,7 +190,9 @@ def _volumes_of(slices: list[_Slice]) -> list[tuple[list[_Slice], str]]:
 def _volume(slices: list[_Slice], copies: tuple[str, ...], note: str) -> LoadedScan:
     ordered = [slices[index] for index in geometry.order([one.place for one in slices])]
     grid = geometry.stack([one.place for one in ordered])
-    notes = tuple(text for text in (note, f"{len(copies)} identical copies of slices left out" if copies else "") if text)
+    notes = tuple(
+        text for text in (note, f"{len(copies)} identical copies of slices left out" if copies else "") if text
+    )
     return LoadedScan(
         _scaled(ordered)[None],
         grid,
@@ -193,7 +213,7 @@ def _scaled(slices: list[_Slice]) -> np.ndarray:
         return values
     intercepts = np.array([one.intercept for one in slices])
     if whole:
-        scaled = values.astype(np.int32) + intercepts.astype(np.int32)
+        scaled = values.astype(np.int32 if values.itemsize < 4 else np.int64) + intercepts.astype(np.int32)
         fits = scaled.min() >= -32768 and scaled.max() <= 32767
         return scaled.astype(np.int16) if fits else scaled
     return (values * np.array([one.slope for one in slices]) + intercepts).astype(np.float32)

@@ -40,7 +40,9 @@ class SlicePlace:
         for name, vector in (("row", self.row_lps), ("column", self.column_lps)):
             length = float(np.linalg.norm(vector))
             if abs(length - 1) > _UNIT_TOLERANCE:
-                raise GeometryError(f"ImageOrientationPatient: the {name} direction must have length 1, got {length:.4f}")
+                raise GeometryError(
+                    f"ImageOrientationPatient: the {name} direction must have length 1, got {length:.4f}"
+                )
         cosine = abs(float(np.dot(self.row_lps, self.column_lps)))
         if cosine > ORTHOGONALITY_TOLERANCE:
             raise GeometryError(
@@ -70,7 +72,9 @@ def check_alike(places: list[SlicePlace]) -> None:
     first = places[0]
     matrices = sorted({place.shape for place in places})
     if len(matrices) > 1:
-        raise GeometryError(f"slices of one series must share a matrix, got {' and '.join(map(str, matrices))} (columns, rows)")
+        raise GeometryError(
+            f"slices of one series must share a matrix, got {' and '.join(map(str, matrices))} (columns, rows)"
+        )
     directions = np.array([[*place.row_lps, *place.column_lps] for place in places])
     turned = np.abs(directions - directions[0]).max(axis=1) > _SAME_DIRECTION
     if turned.any():
@@ -122,7 +126,9 @@ def _uneven(along: np.ndarray) -> str:
     usual = float(np.median(gaps))
     close = gaps < _SAME_PLACE_MM
     if close.any():
-        return f"{int(close.sum()) + 1} slices lie at one place ({along[int(np.argmax(close))]:.2f} mm along the normal)"
+        return (
+            f"{int(close.sum()) + 1} slices lie at one place ({along[int(np.argmax(close))]:.2f} mm along the normal)"
+        )
     wrong = np.abs(gaps - usual) > _tolerance(usual)
     if not wrong.any():
         return ""

@@ -1,15 +1,16 @@
 """A DICOM file's header: what it is, and which series it belongs to."""
 
-import struct
 import zlib
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import pydicom
 from pydicom.dataset import FileDataset
 
 from pipeline.errors import SourceError
+from pipeline.sources.scan import VOLUME_BYTES
 
 _CROSS_SECTIONAL = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
@@ -31,7 +32,7 @@ _MULTI_FRAME = {
 _PLANE_PREFIXES = tuple(
     f"1.2.840.10008.5.1.4.1.1.{leaf}" for leaf in ("1", "1.1", "1.2", "1.3", "6.1", "7", "12.1", "12.2", "77.1")
 )
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 HEADER_BYTES = 256 << 20
 
 HeaderKind = Literal["slice", "plane", "ignored"]
@@ -56,12 +57,14 @@ def read_header(path: Path) -> Header:
     dataset = open_dataset(path)
     sop_class = text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
     if not sop_class:
-        raise SourceError("the DICOM header has no SOPClassUID: cut, damaged or not an image")
+        raise SourceError("no SOPClassUID is found: not DICOM, cut or damaged")
+    if not pydicom.uid.UID(sop_class).is_valid:
+        raise SourceError("SOPClassUID is no valid identifier: the header is damaged")
     series_uid, instance_uid = text(dataset, "SeriesInstanceUID"), text(dataset, "SOPInstanceUID")
     name = pydicom.uid.UID(sop_class).name
     kind = _kind(sop_class)
     if kind == "ignored":
-        return Header("ignored", series_uid, instance_uid, f"a DICOM object without scan voxels ({_safe_name(name)})")
+        return Header("ignored", series_uid, instance_uid, f"a DICOM object without scan voxels ({name})")
     for keyword, value in (("SeriesInstanceUID", series_uid), ("SOPInstanceUID", instance_uid)):
         if not value:
             raise SourceError(f"the image has no {keyword}, so it cannot be tied to a series")
@@ -88,21 +91,22 @@ def multi_frame_name(sop_class: str) -> str | None:
 def open_dataset(path: Path, pixels: bool = False) -> FileDataset:
     """Read a data set, with or without its pixel data.
 
-    The declared length of the pixel data is compared with the file before anything is allocated, and a deflated
-    file is inflated within `HEADER_BYTES` first.
+    A file is read as a whole before its elements are taken from it, so that an element's declared length allocates
+    nothing; a deflated file is inflated within `HEADER_BYTES` first.
 
     Raises:
         SourceError: not DICOM, cut, or larger than it may be.
     """
     try:
-        _check_deflated(path)
-        force = not _has_preamble(path)
-        with path.open("rb") as stream:
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=force)
-            if not pixels:
-                return dataset
-            _check_pixel_element(stream, dataset, path.stat().st_size)
-        return pydicom.dcmread(path, force=force)
+        with _stream(path, pixels) as stream:
+            head = stream.read(2048)
+            if _DEFLATED in head:
+                _check_inflated_size(stream)
+            stream.seek(0)
+            dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=head[128:132] != b"DICM")
+        if pixels:
+            _check_whole(dataset)
+        return dataset
     except SourceError:
         raise
     except RecursionError as error:
@@ -169,49 +173,36 @@ def _count(values: tuple[float, ...]) -> str:
     return "nothing" if not values else str(list(values))
 
 
-def _safe_name(name: str) -> str:
-    """A SOP class's name; an unknown class is a private number, shown as it is if it looks like a UID."""
-    cleaned = "".join(c for c in name if c.isprintable())[:64]
-    return cleaned or "unknown class"
+def _stream(path: Path, whole: bool) -> IO[bytes]:
+    if not whole:
+        return path.open("rb")
+    size = path.stat().st_size
+    if size > VOLUME_BYTES:
+        raise SourceError(f"the file has {size / 2**30:.1f} GiB, more than {VOLUME_BYTES / 2**30:.0f} GiB")
+    return BytesIO(path.read_bytes())
 
 
-def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def _check_whole(dataset: FileDataset) -> None:
+    """pydicom hands over what it could read; a file that is cut shows in its last element, or in none at all."""
+    if "PixelData" not in dataset:
+        raise SourceError("the file ends before or inside its pixel data")
+    last = dataset.get_item(max(dataset.keys()))
+    declared, value = getattr(last, "length", None), getattr(last, "value", None)
+    if isinstance(value, bytes) and declared not in (None, 0xFFFFFFFF) and len(value) < declared:
+        raise SourceError(f"the file is cut: its last element declares {declared} bytes, {len(value)} are there")
 
 
-def _check_deflated(path: Path) -> None:
-    if not _has_preamble(path):
+def _check_inflated_size(stream: IO[bytes]) -> None:
+    stream.seek(0)
+    meta = pydicom.filereader.read_partial(stream, lambda tag, *_: tag >= 0x00030000).file_meta
+    if meta.get("TransferSyntaxUID", "").encode() != _DEFLATED:
         return
-    with path.open("rb") as stream:
-        meta = pydicom.filereader.read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") != _DEFLATED:
-            return
-        length = int(meta.FileMetaInformationGroupLength)
-        stream.seek(132 + 12 + length)
-        inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        for block in iter(lambda: stream.read(1 << 16), b""):
-            pending = block
-            while pending:
-                total += len(inflate.decompress(pending, 1 << 22))
-                if total > HEADER_BYTES:
-                    raise SourceError(f"deflated data grow beyond {HEADER_BYTES >> 20} MiB: refused")
-                pending = inflate.unconsumed_tail
-
-
-def _check_pixel_element(stream: Any, dataset: FileDataset, size: int) -> None:
-    """The next element is the pixel data: its declared length must lie inside the file."""
-    if dataset.file_meta.get("TransferSyntaxUID") == _DEFLATED:
-        return
-    at = stream.tell()
-    head = stream.read(12)
-    if len(head) < 8:
-        raise SourceError("the file has no pixel data")
-    order = "<" if dataset.original_encoding[1] else ">"
-    explicit = not dataset.original_encoding[0]
-    if explicit and head[4:6] not in (b"OW", b"OB", b"OF", b"OD", b"UN"):
-        raise SourceError("the pixel data have an unknown value representation")
-    length = struct.unpack(order + "I", head[8:12] if explicit else head[4:8])[0]
-    start = at + (12 if explicit else 8)
-    if length != 0xFFFFFFFF and start + length > size:
-        raise SourceError(f"pixel data are cut: {length} bytes are declared, {max(size - start, 0)} are there")
+    stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
+    inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    for block in iter(lambda: stream.read(1 << 16), b""):
+        pending = block
+        while pending:
+            total += len(inflate.decompress(pending, 1 << 22))
+            if total > HEADER_BYTES:
+                raise SourceError(f"deflated data grow beyond {HEADER_BYTES >> 20} MiB: refused")
+            pending = inflate.unconsumed_tail

@@ -29,30 +29,30 @@ _LARGEST_DENSE_LABEL = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class LabelledObjects:
-    """A label map ``(i, j[, k])``, one value an object, and the boxes of the objects, by ascending value.
+    """Boxes of the objects of a label map, and their values ``(n,)``, ascending.
 
     ``grid`` is the map's own in 3D and a pixel grid in 2D, where pictures of labels state no geometry.
     """
 
-    label_map: LabelMap
     boxes: Boxes
+    values: np.ndarray
 
     @property
     def grid(self) -> Grid:
         return self.boxes.grid
 
 
-def load_label_map(path: Path, rule: LabelRule, kind: str) -> LabelledObjects:
-    """Read a label map and apply its rule (see the module).
+def load_label_map(path: Path, rule: LabelRule, kind: str) -> tuple[LabelMap, LabelledObjects]:
+    """The label map ``(i, j[, k])``, one value an object after its rule (see the module), and the objects.
 
     Raises:
         AnnotationError: values that are not whole numbers from 0 up, or more than one channel.
         SourceError: the file cannot be read.
     """
-    values, grid = _read(path, kind)
-    label_map = _objects(_whole_numbers(values), rule)
-    boxes, _ = Boxes.from_label_map(label_map, grid)
-    return LabelledObjects(label_map, boxes)
+    read, grid = _read(path, kind)
+    label_map = _objects(_whole_numbers(read), rule)
+    boxes, values = Boxes.from_label_map(label_map, grid)
+    return label_map, LabelledObjects(boxes, values)
 
 
 def _read(path: Path, kind: str) -> tuple[np.ndarray, Grid]:

@@ -86,7 +86,9 @@ def _read_tiff(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
         kept = [(axis, n) for axis, n in zip(axes, shape, strict=True) if n != 1 or axis in "YX"]
         names = "".join(axis for axis, _ in kept)
         if names not in ("YX", "YXS", "SYX", "CYX"):
-            raise SourceError(f"expected one 2D image, got axes {axes} of shape {shape}: a stack needs a stated geometry")
+            raise SourceError(
+                f"expected one 2D image, got axes {axes} of shape {shape}: a stack needs a stated geometry"
+            )
         if (np.prod(shape, dtype=float) * series.dtype.itemsize) > VOLUME_BYTES:
             raise SourceError(f"shape {shape} is larger than {VOLUME_BYTES / 2**30:.0f} GiB")
         array = np.asarray(series.asarray()).reshape([n for _, n in kept])

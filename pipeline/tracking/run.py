@@ -46,6 +46,7 @@ class TrackedRun:
         self.continued = continued
         self._client = client
         self._tags = dict(run.data.tags)
+        self._steps: dict[str, int] = {}
 
     def tag(self, key: str) -> str | None:
         return self._tags.get(key)
@@ -67,9 +68,10 @@ class TrackedRun:
         self.log_text(f"datasets/{table.context}.csv", table.rows.to_csv(index=False))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Figures of one epoch. Epochs that an earlier, interrupted start has logged are not logged twice."""
+        """Figures of one epoch. What was logged before, in this start or an interrupted one, is not logged twice."""
         fresh = {name: value for name, value in metrics.items() if epoch > self._last_step(name)}
         self._log_metrics(fresh, epoch)
+        self._steps |= dict.fromkeys(fresh, epoch)
 
     def log_evaluation(self, evaluation: "Evaluation") -> None:
         """``f1``, ``f1_lower``, ``f1_upper`` … as metrics, and the evaluation's folder."""
@@ -103,10 +105,10 @@ class TrackedRun:
         self._write("metrics", [Metric(metric_name(name), float(value), now, step) for name, value in known.items()])
 
     def _last_step(self, name: str) -> int:
-        if not self.continued:
-            return -1
-        history = self._client.get_metric_history(self.run_id, metric_name(name))
-        return max((metric.step for metric in history), default=-1)
+        if name not in self._steps:
+            history = self._client.get_metric_history(self.run_id, metric_name(name)) if self.continued else []
+            self._steps[name] = max((metric.step for metric in history), default=-1)
+        return self._steps[name]
 
     def _write(self, kind: str, entities: Sequence[Any]) -> None:
         self._check_open()

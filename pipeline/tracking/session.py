@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import mlflow.exceptions
 from filelock import FileLock
 from mlflow import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import TrackingError
 from pipeline.progress import Progress
@@ -73,8 +74,8 @@ def _open(uri: str, artifacts: Path, home: Path, progress: Progress | None) -> N
         with FileLock(home / "mlflow-opening.lock", timeout=_LOCK_SECONDS):
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             end_dead_runs(client)
-    except mlflow.exceptions.MlflowException as error:
-        raise TrackingError(f"the MLflow store at {_shown(uri)} cannot be opened: {error}") from error
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        raise TrackingError(f"the MLflow store at {_shown(uri)} cannot be opened: {str(error).splitlines()[0]}") from error
     _opened.add(key)
 
 

@@ -29,7 +29,7 @@ class DetectorTraining(lightning.LightningModule):
         self._scored: list[ScoredCase] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
-        self.last_epoch: dict[str, float] = {}
+        self._validated: dict[str, float] = {}
 
     def forward(self, image: torch.Tensor) -> Any:
         return self.network(image)
@@ -48,10 +48,11 @@ class DetectorTraining(lightning.LightningModule):
         return total
 
     def on_train_epoch_start(self) -> None:
-        self._sums, self._steps = {}, 0
+        self._sums, self._steps, self._validated = {}, 0, {}
 
-    def on_train_epoch_end(self) -> None:
-        self.last_epoch |= {name: float(value) / max(self._steps, 1) for name, value in self._sums.items()}
+    def epoch_figures(self) -> dict[str, float]:
+        """Mean losses of the epoch so far and the latest validation score."""
+        return {name: float(value) / max(self._steps, 1) for name, value in self._sums.items()} | self._validated
 
     def validation_step(self, case: Case, _: int) -> None:
         prepared = prepare(case.array, case.grid, self.config.preprocessing)
@@ -66,7 +67,7 @@ class DetectorTraining(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         value = primary_value(self._scored, self.config.evaluation)
         value = 0.0 if math.isnan(value) else value  # no object among the validation cases: nothing to prefer
-        self.last_epoch[VALIDATION_METRIC] = value
+        self._validated = {VALIDATION_METRIC: value}
         self.log(VALIDATION_METRIC, value)
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -176,7 +176,7 @@ class _Diary(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, DetectorTraining)
         epoch = trainer.current_epoch + 1
-        row = {"epoch": float(epoch), **pl_module.last_epoch, "seconds": time.monotonic() - self._started}
+        row = {"epoch": float(epoch), **pl_module.epoch_figures(), "seconds": time.monotonic() - self._started}
         self.history = [*(r for r in self.history if r["epoch"] < epoch), row]
         _write(self.folder / "history.json", self.history)
         if self.on_epoch:

@@ -25,8 +25,7 @@ from pipeline.geometry import Boxes, Grid
 class RandChannelGain(RandomizableTransform):
     """Gain and shift drawn for each channel apart: staining and exposure differ from lab to lab.
 
-    Values are -1 … 1; the gain acts about -1 … 1's upper end where ``bright_background`` (absorbed light, as in
-    stained tissue) and is limited to the range the network was promised.
+    The result is held within the -1 … 1 that the network was promised.
     """
 
     def __init__(self, contrast: float, brightness: float) -> None:
@@ -73,7 +72,9 @@ def _transforms(config: AugmentationConfig, dims: int) -> list[Transform]:
         steps.append(RandRotate90(prob=0.75, max_k=3, spatial_axes=(0, 1)))
     if config.scale:
         span = [(-config.scale, config.scale)] * dims
-        steps.append(RandAffine(prob=0.5, scale_range=span, padding_mode="border", cache_grid=False))
+        # prob must be 1: when MONAI 1.6.1's RandAffine does not fire, it leaves the image and still multiplies
+        # the affine by the PREVIOUS call's matrix, so boxes would move and their object would not.
+        steps.append(RandAffine(prob=1.0, scale_range=span, padding_mode="border", cache_grid=False))
     if config.contrast or config.brightness:
         steps.append(RandChannelGain(config.contrast, config.brightness))
     if config.blur:

@@ -35,7 +35,7 @@ def prepare(image: Image, grid: Grid, config: PreprocessingConfig) -> Prepared:
         config: how to prepare.
     """
     target = network_grid(grid, config)
-    tensor = torch.as_tensor(np.ascontiguousarray(image), dtype=torch.float32)
+    tensor = torch.from_numpy(np.array(image, dtype=np.float32))  # a copy: stored volumes are read-only maps
     tensor = _set_channels(tensor, config.channels)
     if target is not grid:
         tensor = _resample(tensor, grid, target)

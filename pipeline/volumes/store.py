@@ -172,7 +172,8 @@ class VolumeStore:
             modality=modality,
             subset=subset or volume.subset,
             attributes={**volume.attributes, **(attributes or {})},
-            name=name or (volume.name if modality == volume.modality else volume_name(modality, volume_id, volume.grid)),
+            name=name
+            or (volume.name if modality == volume.modality else volume_name(modality, volume_id, volume.grid)),
         )
         if volume_to_json(changed) != volume_to_json(volume):
             _write_json(self.folder(volume_id) / _RECORD, volume_to_json(changed))

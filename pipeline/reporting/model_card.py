@@ -1,0 +1,86 @@
+"""The model card: what a version was made for and how, read off its experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.config import ExperimentConfig
+from pipeline.config.detector import EfficientNetLite
+from pipeline.config.transforms import Window
+from pipeline.evaluation import Evaluation
+from pipeline.reporting.naming import metric_name, rule_text
+
+
+@dataclass(frozen=True)
+class CardRow:
+    heading: str
+    text: str
+
+
+def card_rows(config: ExperimentConfig, evaluation: Evaluation, facts: Mapping[str, str], unit: str) -> list[CardRow]:
+    """The card's rows, in reading order. ``unit`` is that of the cases' grids."""
+    return [
+        CardRow("Finds", f"{_listed(config.data.classes)}, in {_scans(config)}"),
+        CardRow("Not for", "diagnosis or treatment: research use only, and no scans unlike those it was tested on"),
+        CardRow("Data", _data(config)),
+        CardRow("Split", _split(config)),
+        CardRow("Input", _input(config, unit)),
+        CardRow("Network", _network(config)),
+        CardRow("Training", _training(config)),
+        CardRow("Right or wrong", rule_text(config.evaluation.match, unit)),
+        CardRow("Threshold", f"{evaluation.threshold:.3f}, chosen on validation cases"),
+        CardRow("Judged by", metric_name(evaluation.primary)),
+        *(CardRow(heading, text) for heading, text in facts.items()),
+        CardRow("Experiment", f"{config.name}, digest {config.digest()}, seed {config.seed}"),
+    ]
+
+
+def kind_of(config: ExperimentConfig) -> str:
+    return f"{config.data.dims}D detection of {_listed(config.data.classes)}"
+
+
+def _scans(config: ExperimentConfig) -> str:
+    kinds = "/".join(config.data.modalities) + " " if config.data.modalities else ""
+    return f"{kinds}{'volumes' if config.data.dims == 3 else 'fields of view'}"
+
+
+def _data(config: ExperimentConfig) -> str:
+    where = ", ".join(f"{name} = {value}" for name, value in config.data.where.items())
+    return f"{config.data.source}{f' where {where}' if where else ''}"
+
+
+def _split(config: ExperimentConfig) -> str:
+    split = config.data.split
+    if split.kind == "given":
+        return "as the data's own index states"
+    groups = "patient" if split.group_by == "patient" else "look"
+    return f"by {groups}, fold {split.fold} of {split.folds} held back for the test"
+
+
+def _input(config: ExperimentConfig, unit: str) -> str:
+    intensity = config.preprocessing.intensity
+    window = isinstance(intensity, Window)
+    values = f"{intensity.lower:g} … {intensity.upper:g}"
+    spacing = config.preprocessing.spacing
+    grid = f"{' × '.join(f'{one:g}' for one in spacing)} {unit} spacing" if spacing else "each scan's own spacing"
+    return f"{grid}; {f'values {values}' if window else f'percentiles {values} of each scan'}"
+
+
+def _network(config: ExperimentConfig) -> str:
+    backbone = config.detector.backbone
+    if isinstance(backbone, EfficientNetLite):
+        return f"EfficientNet-Lite0, {'ImageNet weights' if backbone.pretrained else 'random weights'} at the start"
+    widths = ", ".join(str(width) for width in backbone.widths)
+    return f"residual U-Net with {widths} channels, decoder of {config.detector.decoder_width}"
+
+
+def _training(config: ExperimentConfig) -> str:
+    training = config.training
+    start = f", from {training.initial_weights}" if training.initial_weights else ""
+    return (
+        f"at most {training.max_epochs} epochs of {config.sampling.samples_per_epoch} patches, batches of "
+        f"{training.batch_size}, learning rate {training.learning_rate:g}{start}"
+    )
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return classes[0] if len(classes) == 1 else f"{', '.join(classes[:-1])} and {classes[-1]}"

@@ -1,0 +1,71 @@
+"""What figures are called for a reader."""
+
+import math
+
+from pipeline.config.evaluation import BoxOverlap, CentreDistance, CentreInLesion, MatchRule
+
+_NAMES = {
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Sensitivity",
+    "average_precision": "Average precision",
+    "cpm": "CPM",
+    "sensitivity_at_1_fp": "Sensitivity at 1 false positive per scan",
+    "class_f1_weighted": "F1 over classes, weighted",
+    "count_error": "Count error per scan",
+}
+_MEANINGS = {
+    "f1": "harmonic mean of precision and sensitivity",
+    "precision": "share of detections that are right",
+    "recall": "share of annotated objects that are found",
+    "average_precision": "area under precision over sensitivity",
+    "cpm": "mean sensitivity at ⅛ … 8 false positives per scan",
+    "class_f1_weighted": "right place and right class",
+    "count_error": "mean difference between detected and annotated number",
+}
+
+
+def metric_name(metric: str) -> str:
+    """``ap_iou_0_50`` → ``AP at box overlap 0.50``; a metric that is not known keeps its own name."""
+    if metric in _NAMES:
+        return _NAMES[metric]
+    if metric.startswith("ap_iou_"):
+        return f"AP at box overlap {metric.removeprefix('ap_iou_').replace('_', '.')}"
+    if metric.startswith("class_f1_"):
+        return f"F1 of class {metric.removeprefix('class_f1_')}"
+    return metric
+
+
+def metric_meaning(metric: str) -> str:
+    return _MEANINGS.get(metric, "")
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric lies between 0 and 1."""
+    return metric != "count_error"
+
+
+def higher_is_better(metric: str) -> bool:
+    return metric != "count_error"
+
+
+def rule_text(rule: MatchRule, unit: str) -> str:
+    """The match rule as a sentence."""
+    if isinstance(rule, CentreDistance):
+        return f"A detection counts as right when its centre lies within {rule.distance:g} {unit} of an object's centre."
+    if isinstance(rule, CentreInLesion):
+        return "A detection counts as right when its centre lies within the radius of a lesion (half its longest edge)."
+    if isinstance(rule, BoxOverlap):
+        return f"A detection counts as right when its box overlaps an object's box by at least {rule.iou:g} (IoU)."
+    raise ValueError(f"no words for match rule {rule!r}")
+
+
+def number(value: float, digits: int = 3) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(lower: float, upper: float, digits: int = 3) -> str:
+    """``[0.712, 0.803]``; empty where there is none (a single patient has none)."""
+    if math.isnan(lower) or math.isnan(upper):
+        return ""
+    return f"[{number(lower, digits)}, {number(upper, digits)}]"

@@ -1,0 +1,145 @@
+"""Child processes that decode: started on demand, replaced when they die, ended when they take too long."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pipeline
+from pipeline.sources.child import Job, Reply, receive, send
+
+SECONDS_PER_JOB = 300.0
+_AHEAD = 3
+
+
+class Decoders:
+    """A few child processes behind one iterator. Use it as a context manager.
+
+    ``seconds`` is how long one job may take; a child that takes longer, or dies, is replaced, and its job's reply is
+    an error. No reply is lost and none comes twice.
+    """
+
+    def __init__(self, workers: int | None = None, seconds: float = SECONDS_PER_JOB) -> None:
+        self._workers = workers or max(1, min(4, _cores()))
+        self._seconds = seconds
+        self._threads: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+        self._children: list[_Child] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            children, self._children = self._children, []
+        for child in children:
+            child.stop()
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Reply]]:
+        """Replies as they come, each with its job. Only a few jobs are ahead of what was taken."""
+        self._threads = self._threads or ThreadPoolExecutor(self._workers, thread_name_prefix="decoder")
+        waiting = deque(jobs)
+        running: dict[Future[Reply], Job] = {}
+        while waiting or running:
+            while waiting and len(running) < self._workers * _AHEAD:
+                job = waiting.popleft()
+                running[self._threads.submit(self._answer, job)] = job
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+
+    def one(self, job: Job) -> Reply:
+        """The reply to a single job."""
+        return next(reply for _, reply in self.run([job]))
+
+    def _answer(self, job: Job) -> Reply:
+        child = getattr(self._local, "child", None)
+        if child is None or not child.alive:
+            child = self._local.child = _Child(self._seconds)
+            with self._lock:
+                self._children.append(child)
+        reply = child.ask(job)
+        if not child.alive:
+            child.stop()
+            with self._lock:
+                if child in self._children:
+                    self._children.remove(child)
+        return reply
+
+
+class _Child:
+    """One child process and its pipes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timed_out = False
+        package = str(Path(pipeline.__path__[0]).parent)
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        environment["OPENBLAS_NUM_THREADS"] = "1"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pipeline.sources.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self.alive = True
+
+    def ask(self, job: Job) -> Reply:
+        """The child's reply, or an error reply if it died over the job or took too long."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        timer = threading.Timer(self._seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(self._process.stdin, job)  # type: ignore[arg-type]
+            reply = receive(self._process.stdout)  # type: ignore[arg-type]
+        except (OSError, ValueError):
+            reply = None
+        finally:
+            timer.cancel()
+        if reply is not None:
+            return reply
+        self.alive = False
+        status = self._process.wait()
+        if self._timed_out:
+            message = f"reading took longer than {self._seconds:.0f} s and was stopped"
+        else:
+            message = f"the decoder crashed on it (exit status {status}): damaged, or too large for the memory allowed"
+        return {"error": "SourceError", "message": message, "died": True}
+
+    def stop(self) -> None:
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:  # the pipe's other end is gone
+                    pass
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self._process.kill()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

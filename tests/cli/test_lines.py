@@ -1,0 +1,59 @@
+import math
+
+import pandas as pd
+
+from pipeline.cli.lines import comparison_lines, evaluation_lines, reason_lines, score_line
+from pipeline.evaluation.records import Comparison, Estimate, Evaluation
+
+
+def evaluation() -> Evaluation:
+    return Evaluation(
+        version="cells/2",
+        test_set="0123",
+        primary="f1",
+        threshold=0.4,
+        counts={"cases": 6, "patients": 3},
+        metrics={"average_precision": Estimate(0.5, 0.4, 0.6), "f1": Estimate(0.7, 0.65, math.nan)},
+        curves={},
+        cases=pd.DataFrame(),
+        objects=pd.DataFrame(),
+        match_rule={},
+        confidence=0.95,
+    )
+
+
+def test_the_primary_figure_comes_first_with_its_interval():
+    assert evaluation_lines(evaluation()) == [
+        "cells/2 on 6 cases, 3 patients (figures with 95% intervals)",
+        "  f1                 0.700 [0.650, nan]",
+        "  average_precision  0.500 [0.400, 0.600]",
+    ]
+
+
+def test_the_score_line_is_the_primary_figure():
+    assert score_line(evaluation()) == "f1 0.700 [0.650, nan]"
+
+
+def test_a_comparison_shows_both_values_and_the_signed_difference():
+    comparison = Comparison(
+        version_a="cells/1",
+        version_b="cells/2",
+        test_set="0123",
+        primary="f1",
+        differences={"f1": Estimate(0.05, -0.01, 0.11)},
+        p_values={"f1": 0.125},
+        values_a={"f1": 0.65},
+        values_b={"f1": 0.70},
+        patients=3,
+    )
+    assert comparison_lines(comparison) == [
+        "cells/2 against cells/1, paired over 3 patients",
+        "  f1  0.650 -> 0.700  difference +0.050 [-0.010, +0.110]  p = 0.125",
+    ]
+
+
+def test_files_with_one_reason_share_a_line():
+    lines = reason_lines(
+        "quarantined", [("cut off", "a.dcm"), ("slice missing", "b/1.dcm"), ("slice missing", "b/2.dcm")]
+    )
+    assert lines == ["  quarantined: a.dcm: cut off", "  quarantined: b/1.dcm and 1 more: slice missing"]

@@ -1,0 +1,90 @@
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipeline.cli.screen import Screen, plain
+from pipeline.errors import GeometryError
+
+pytestmark = pytest.mark.usefixtures("undisturbed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    folder: Path
+    figures: dict[str, float]
+    names: tuple[str, ...]
+
+
+def test_figures_that_do_not_exist_become_null():
+    outcome = Outcome(Path("/a"), {"f1": math.nan, "recall": math.inf, "precision": 0.5}, ("x",))
+    expected = {"folder": "/a", "figures": {"f1": None, "recall": None, "precision": 0.5}, "names": ["x"]}
+    assert plain(outcome) == expected
+
+
+def test_a_record_says_itself_how_it_becomes_json():
+    class Summary:
+        def to_json(self):
+            return {"counts": (1, math.nan)}
+
+    assert plain([Summary()]) == [{"counts": [1, None]}]
+
+
+def test_json_is_the_only_thing_on_stdout(capfd):
+    with Screen(as_json=True) as screen:
+        screen.progress(1, 2, "reading")
+        screen.note("training version 2")
+        screen.say("2 files")
+        screen.give({"files": 2})
+    written = capfd.readouterr()
+    assert json.loads(written.out) == {"files": 2}
+    assert "training version 2" in written.err
+
+
+def test_without_json_only_the_lines_are_on_stdout(capfd):
+    with Screen() as screen:
+        screen.progress(1, 2, "reading")
+        screen.say("2 files", "[bold]no markup[/bold] :warning:")
+        screen.give({"files": 2})
+    assert capfd.readouterr().out == "2 files\n[bold]no markup[/bold] :warning:\n"
+
+
+def test_long_lines_are_not_broken(capfd):
+    with Screen() as screen:
+        screen.say("x" * 500)
+    assert capfd.readouterr().out == "x" * 500 + "\n"
+
+
+def test_an_expected_error_ends_in_its_message_and_code_1(capfd):
+    with pytest.raises(typer.Exit) as end, Screen():
+        raise GeometryError("series 3f2a: slices 2.5 mm apart, then 5.0 mm: one is missing")
+    written = capfd.readouterr()
+    assert end.value.exit_code == 1
+    assert written.err == "error: series 3f2a: slices 2.5 mm apart, then 5.0 mm: one is missing\n"
+    assert written.out == ""
+
+
+def test_with_json_an_expected_error_is_an_object_too(capfd):
+    with pytest.raises(typer.Exit), Screen(as_json=True):
+        raise GeometryError("tilted")
+    assert json.loads(capfd.readouterr().out) == {"error": "tilted", "kind": "GeometryError"}
+
+
+def test_verbose_shows_an_expected_error_whole():
+    with pytest.raises(GeometryError), Screen(verbose=True):
+        raise GeometryError("tilted")
+
+
+def test_an_unexpected_error_is_not_hidden():
+    with pytest.raises(ZeroDivisionError), Screen():
+        raise ZeroDivisionError
+
+
+def test_an_interrupt_says_that_the_command_can_be_continued(capfd):
+    with pytest.raises(typer.Exit) as end, Screen():
+        raise KeyboardInterrupt
+    assert end.value.exit_code == 130
+    assert "continues" in capfd.readouterr().err

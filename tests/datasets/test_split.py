@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from pipeline.config.data import DataConfig, FoldSplit, GivenSplit
+from pipeline.datasets.looks import group_by_look
+from pipeline.datasets.select import select_volumes
+from pipeline.datasets.split import split_cases
+from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes, Grid
+from tests.phantoms import volume_with
+
+
+def fields(folder, patients=10, per_patient=2, **more):
+    made = []
+    grid = Grid.of_pixels((16, 16))
+    for p in range(patients):
+        for n in range(per_patient):
+            rng = np.random.default_rng([p, n])
+            box = Boxes.around(np.array([[8.0, 8.0]]), np.full((1, 2), 4.0), grid)
+            image = rng.integers(0, 255, (1, 16, 16)).astype(np.uint8)
+            made.append(volume_with(folder, image, grid, box, ("cell",), patient=f"p{p}", **more))
+    return made
+
+
+def config(**more):
+    return DataConfig(source="x", dims=2, classes=("cell",), **more)
+
+
+def test_no_patient_stands_on_two_sides_and_nobody_is_lost(tmp_path):
+    volumes = fields(tmp_path)
+    split = split_cases(config(), volumes, seed=0)
+    patients = [{c.patient_key for c in side} for side in split.sides().values()]
+    assert sum(len(p) for p in patients) == len(set.union(*patients)) == 10
+    assert sum(len(side) for side in split.sides().values()) == 20
+
+
+def test_every_volume_is_a_test_case_in_exactly_one_fold(tmp_path):
+    volumes = fields(tmp_path)
+    tested = [
+        c.case_id for fold in range(5) for c in split_cases(config(split=FoldSplit(fold=fold)), volumes, seed=0).test
+    ]
+    assert sorted(tested) == sorted(v.volume_id for v in volumes)
+
+
+def test_order_of_the_catalog_does_not_matter(tmp_path):
+    volumes = fields(tmp_path)
+    assert split_cases(config(), volumes, 0).digest == split_cases(config(), volumes[::-1], 0).digest
+    assert split_cases(config(), volumes, 0).digest != split_cases(config(), volumes, 1).digest
+
+
+def test_too_few_groups_for_the_folds_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="5 folds need as many groups by patient, got 3"):
+        split_cases(config(), fields(tmp_path, patients=3), seed=0)
+
+
+def test_given_subsets_are_kept_and_a_crossing_patient_refused(tmp_path):
+    sides = {s: fields(tmp_path / s, 2, 1, subset=s) for s in ("train", "validation", "test") if not (tmp_path / s).mkdir()}
+    with pytest.raises(DatasetError, match="2 patient"):
+        split_cases(config(split=GivenSplit()), [v for side in sides.values() for v in side], seed=0)
+
+
+def test_a_label_the_experiment_does_not_name_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="'cell' is not among data.classes"):
+        select_volumes(DataConfig(source="x", dims=2, classes=("tumour",)), fields(tmp_path, 1, 1))
+
+
+def test_merging_makes_every_label_one(tmp_path):
+    merged = select_volumes(
+        DataConfig(source="x", dims=2, classes=("nucleus",), merge_classes=True), fields(tmp_path, 1, 1)
+    )
+    assert merged[0].annotations.labels == ("nucleus",)
+
+
+def test_nothing_that_fits_is_said_with_what_there_is(tmp_path):
+    with pytest.raises(DatasetError, match="no annotated 2D volume fits"):
+        select_volumes(config(modalities=("MR",)), fields(tmp_path, 1, 1))
+
+
+def test_crops_of_one_acquisition_look_alike_and_stay_together(tmp_path):
+    rng = np.random.default_rng(0)
+    grid = Grid.of_pixels((48, 48))
+    volumes = []
+    for acquisition, background in enumerate((10, 60, 150)):
+        for _ in range(4):
+            image = (background + rng.normal(0, 1 + acquisition, (1, 48, 48))).clip(0, 255).astype(np.uint8)
+            volumes.append(volume_with(tmp_path, image, grid, patient=f"a{acquisition}"))
+    groups = group_by_look(volumes)
+    assert sorted(sorted({v.patient_key for v in group}) for group in groups) == [["a0"], ["a1"], ["a2"]]
+
+

@@ -1,0 +1,40 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.inference.windows import pad_to, plan_windows
+
+
+@given(
+    st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8])
+)
+def test_every_voxel_is_owned_by_exactly_one_window(voxels, window, overlap, multiple):
+    plan = plan_windows((voxels,), (window,), overlap, (multiple,))
+    for voxel in range(voxels):
+        owners = [
+            n for n, ((lower, upper),) in enumerate(plan.cores) if lower <= voxel < upper
+        ]
+        assert len(owners) == 1
+        (start,) = plan.starts[owners[0]]
+        assert start <= voxel < start + plan.size[0]
+
+
+@given(st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8]))
+def test_windows_fit_the_network_and_the_padded_image(voxels, window, overlap, multiple):
+    plan = plan_windows((voxels,), (window,), overlap, (multiple,))
+    assert plan.size[0] % multiple == 0
+    assert all(start % multiple == 0 and start + plan.size[0] <= plan.padded[0] for (start,) in plan.starts)
+
+
+def test_a_small_image_is_one_window_of_its_own_size():
+    plan = plan_windows((30, 17), (64, 64), 0.25, (8, 8))
+    assert plan.size == (32, 24)
+    assert plan.starts == ((0, 0),)
+
+
+def test_padding_repeats_the_far_border():
+    image = torch.arange(6, dtype=torch.float32).view(1, 2, 3)
+    padded = pad_to(image, (4, 4))
+    assert padded.shape == (1, 4, 4)
+    assert padded[0, 3].tolist() == pytest.approx([3, 4, 5, 5])

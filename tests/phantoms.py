@@ -1,0 +1,73 @@
+"""Volumes whose geometry is known by hand: oblique, flipped, anisotropic, one voxel thick."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.geometry import Boxes, Grid
+from pipeline.volumes import Annotations, Volume
+
+
+def rotation_about_z(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def awkward_affine() -> np.ndarray:
+    """Oblique by 30 degrees, first axis flipped, axes swapped, spacing 0.5 x 2 x 3 mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation_about_z(30) @ np.array([[0.0, 2.0, 0.0], [-0.5, 0.0, 0.0], [0.0, 0.0, -3.0]])
+    matrix[:3, 3] = [-12.0, 7.5, 100.0]
+    return matrix
+
+
+def awkward_grid(shape: tuple[int, int, int] = (40, 24, 16)) -> Grid:
+    return Grid(shape, awkward_affine())
+
+
+def blob(shape: tuple[int, ...], centre: np.ndarray, sigma: float = 2.0) -> np.ndarray:
+    """A Gaussian of height 1 around ``centre`` (voxel index), float32 ``shape``."""
+    axes = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    squares = sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=True))
+    return np.exp(-squares / (2 * sigma**2)).astype(np.float32)
+
+
+def centre_of_mass(image: np.ndarray) -> np.ndarray:
+    axes = np.meshgrid(*(np.arange(n) for n in image.shape), indexing="ij")
+    return np.array([(image * axis).sum() / image.sum() for axis in axes])
+
+
+def volume_with(
+    folder: Path,
+    array: np.ndarray,
+    grid: Grid,
+    boxes: Boxes | None = None,
+    labels: tuple[str, ...] | None = None,
+    patient: str = "p0",
+    **more: object,
+) -> Volume:
+    """A volume on disk; ``array`` is ``(channel, i, j[, k])``."""
+    volume_id = hashlib.sha256(array.tobytes() + patient.encode()).hexdigest()[:32]
+    path = folder / f"{volume_id}.npy"
+    np.save(path, array)
+    boxes = Boxes.empty(grid) if boxes is None else boxes
+    annotations = Annotations.of(boxes, ("lesion",) * len(boxes) if labels is None else labels)
+    return Volume(volume_id, f"phantom {volume_id[:6]}", patient, "CT", grid, len(array), path, annotations, **more)  # type: ignore[arg-type]
+
+
+def field_of_cells(folder: Path, seed: int, cells: int = 12, size: int = 64) -> Volume:
+    """A 2D image of bright discs of 8 px on noise, boxes exact."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(20, 4, (size, size))
+    centres = []
+    while len(centres) < cells:
+        spot = rng.uniform(5, size - 6, 2)
+        if all(np.linalg.norm(spot - other) > 9 for other in centres):
+            centres.append(spot)
+            x, y = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+            image[(x - spot[0]) ** 2 + (y - spot[1]) ** 2 <= 16] += 120
+    grid = Grid.of_pixels((size, size))
+    boxes = Boxes.around(np.array(centres).reshape(-1, 2), np.full((len(centres), 2), 8.0), grid)
+    array = np.clip(image, 0, 255).astype(np.uint8)[None]
+    return volume_with(folder, array, grid, boxes, ("cell",) * len(boxes), patient=f"p{seed}")

@@ -1,0 +1,102 @@
+import dataclasses
+
+import pytest
+import torch
+
+from pipeline.datasets.split import split_cases
+from pipeline.detectors.bundle import Bundle
+from pipeline.errors import DatasetError
+from pipeline.evaluation import primary_value
+from pipeline.inference.detect import VolumeDetector, score_cases
+from pipeline.settings import Settings
+from pipeline.training.module import rate_at
+from pipeline.training.train import train
+from tests.experiments import tiny_2d
+from tests.phantoms import field_of_cells
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return dataclasses.replace(Settings.from_environment(), home=tmp_path / "home", device="cpu")
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    return [field_of_cells(tmp_path, seed) for seed in range(6)]
+
+
+def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=12)
+    split = split_cases(config.data, volumes, 0)
+    result = train(config, split, tmp_path / "run", settings)
+    bundle = Bundle.load(result.bundle_folder)
+    scored = score_cases(VolumeDetector(bundle, "cpu"), split.test)
+    assert primary_value(scored, config.evaluation, bundle.threshold) > 0.9
+    assert set(bundle.training_patients).isdisjoint(case.patient_key for case in split.test)
+
+
+def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=4)
+    split = split_cases(config.data, volumes, 0)
+    whole = train(config, split, tmp_path / "whole", settings)
+
+    class Killed(BaseException):
+        pass
+
+    def die(epoch, _):
+        if epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, split, tmp_path / "broken", settings, on_epoch=die)
+    told = []
+    resumed = train(config, split, tmp_path / "broken", settings, on_epoch=lambda epoch, _: told.append(epoch))
+    assert resumed.resumed_from is not None
+    assert told == [3, 4]
+    one, other = (Bundle.load(r.bundle_folder).network.state_dict() for r in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4]
+
+
+def test_a_finished_training_is_not_repeated(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=1)
+    split = split_cases(config.data, volumes, 0)
+    first = train(config, split, tmp_path / "run", settings)
+    again = train(config, split, tmp_path / "run", settings, on_epoch=lambda *_: pytest.fail("trained again"))
+    assert not first.reused
+    assert again.reused
+    assert again.history == first.history
+
+
+def test_fields_without_a_cell_are_normal(tmp_path, settings):
+    """Half of all fields are empty; every side of the split holds some of each kind."""
+    volumes = [
+        dataclasses.replace(field_of_cells(tmp_path, seed, cells=12 * (seed % 2)), patient_key=f"p{seed // 2}")
+        for seed in range(6)
+    ]
+    config = tiny_2d(max_epochs=1)
+    split = split_cases(config.data, volumes, 0)
+    assert [sorted(len(case.annotations) for case in side) for side in split.sides().values()] == [[0, 12]] * 3
+    assert train(config, split, tmp_path / "run", settings).bundle_folder.is_dir()
+
+
+def test_a_validation_side_without_any_object_is_refused(tmp_path, settings):
+    volumes = [field_of_cells(tmp_path, seed, cells=0) for seed in range(3)]
+    config = tiny_2d(max_epochs=1)
+    with pytest.raises(DatasetError, match="at least one annotated object"):
+        train(config, split_cases(config.data, volumes, 0), tmp_path / "run", settings)
+
+
+def test_rate_rises_then_falls():
+    share = rate_at(0.1, 100)
+    assert [share(0), share(9)] == pytest.approx([0.1, 1.0])
+    assert share(100) == pytest.approx(0.01)
+    assert all(share(n) >= share(n + 1) for n in range(10, 100))
