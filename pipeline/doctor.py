@@ -237,7 +237,11 @@ def _catalog(settings: Settings) -> Finding:
         return finding
     from pipeline.sources.catalog import Catalog
 
-    counts = Catalog(settings.catalog_url).summary()
+    catalog = Catalog.of(settings)
+    try:
+        counts = catalog.summary()
+    finally:
+        catalog.close()
     held = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
     return Finding(
         "catalog", "ok", f"{without_password(settings.catalog_url)} holds {held}", {**finding.facts, **counts}

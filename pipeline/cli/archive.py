@@ -24,10 +24,11 @@ def sample(
     two broken files and a series with a missing slice are among them. No patient stands behind any of it.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.cli.lines import sample_line
         from pipeline.sample.archive import write_sample
 
         summary = write_sample(folder, seed=seed, progress=screen.progress)
-        screen.say(f"sample archive written to {folder} (seed {seed})")
+        screen.say(sample_line(summary))
         screen.give(summary)
 
 

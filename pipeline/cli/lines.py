@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.evaluation.records import Comparison, Estimate, Evaluation
+    from pipeline.sample.archive import SampleSummary
     from pipeline.sources.ingest import IngestSummary
     from pipeline.stages.detect import DetectSummary
     from pipeline.stages.train import TrainedVersion
 
 _COUNT_ORDER = ("ingested", "ignored", "quarantined")
+
+
+def sample_line(summary: "SampleSummary") -> str:
+    held = (
+        f"{summary.ct_series} CT series, {summary.mr_volumes} MR volumes, {summary.he_fields} H&E and "
+        f"{summary.fluorescence_fields} fluorescence fields, {len(summary.faulty)} faulty on purpose"
+    )
+    return f"sample archive {'was already in' if summary.reused else 'written to'} {summary.root}: {held}"
 
 
 def ingest_lines(summary: "IngestSummary") -> list[str]:

@@ -33,9 +33,7 @@ class DetectorConfig(Config):
     backbone: Annotated[ResidualUNet | EfficientNetLite, Field(discriminator="kind")] = ResidualUNet()
     decoder_width: int = Field(32, ge=4)
     output_level: int = Field(0, ge=0, description="backbone resolution at which objects are predicted; 0 is finest")
-    object_spread: float = Field(
-        0.18, gt=0, description="standard deviation of the target peak over the object's size"
-    )
+    object_spread: float = Field(0.18, gt=0, description="standard deviation of the target peak over the object's size")
 
 
 class InferenceConfig(Config):

@@ -21,5 +21,6 @@ class TrainingConfig(Config):
     class_weight: float = Field(0.5, ge=0)
     workers: int = Field(0, ge=0, description="processes that prepare patches; 0: in the training process")
     initial_weights: str | None = Field(
-        None, description="a registered version, e.g. 'models:/name@champion', to transfer from; heads that differ start anew"
+        None,
+        description="a registered version to transfer from, e.g. 'name@champion'; layers that differ start anew",
     )

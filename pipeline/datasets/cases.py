@@ -52,7 +52,7 @@ class Case:
         offset = np.array(self.lower, dtype=np.float64)
         boxes = Boxes(given.boxes.lower - offset, given.boxes.upper - offset, self.grid)
         size = np.array(self.grid.shape)
-        touches = ((boxes.upper > -0.5) & (boxes.lower < size - 0.5)).all(axis=1)
+        touches = np.all((boxes.upper > -0.5) & (boxes.lower < size - 0.5), axis=1)
         outside = ~self.grid.contains(boxes.centres)
         if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge

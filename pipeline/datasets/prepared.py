@@ -65,5 +65,3 @@ def _write(path: Path, image: np.ndarray) -> None:
         part.flush()
         os.fsync(part.fileno())
     Path(part.name).replace(path)
-
-

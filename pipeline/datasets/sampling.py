@@ -32,7 +32,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         image = _cut(case.image, start, start + patch)
         grid = Grid.of_pixels(tuple(patch)) if len(patch) == 2 else Grid(tuple(patch), np.eye(4))
         boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
-        near = ((boxes.upper > -0.5) & (boxes.lower < patch - 0.5)).all(axis=1)
+        near = np.all((boxes.upper > -0.5) & (boxes.lower < patch - 0.5), axis=1)
         image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))
         return image, Objects(
             torch.as_tensor(boxes.lower, dtype=torch.float32),
@@ -50,7 +50,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
             chosen = rng.choice(np.flatnonzero(~case.ignore))
             # Anywhere in the patch but its outermost tenth: an object's place must say nothing.
             return case, case.boxes.centres[chosen] + rng.uniform(-0.4, 0.4, len(patch)) * patch
-        case = self.cases[rng.integers(len(self.cases))]
+        case = self.cases[int(rng.integers(len(self.cases)))]
         shape = np.array(case.image.shape[1:])
         spare = np.maximum(shape - patch, 0)
         return case, (shape - 1) / 2 + rng.uniform(-0.5, 0.5, len(patch)) * spare
@@ -75,7 +75,9 @@ class NumberSampler(Sampler[int]):
 def _cut(image: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> torch.Tensor:
     """``image[:, lower:upper]`` as float32; what lies outside repeats the border."""
     shape = np.array(image.shape[1:])
-    inner = tuple(slice(low, up) for low, up in zip(np.clip(lower, 0, shape - 1), np.clip(upper, 1, shape), strict=True))
+    inner = tuple(
+        slice(low, up) for low, up in zip(np.clip(lower, 0, shape - 1), np.clip(upper, 1, shape), strict=True)
+    )
     cut = np.asarray(image[(slice(None), *inner)], dtype=np.float32)
     pads = [(0, 0)]
     for low, up, n in zip(lower, upper, shape, strict=True):

@@ -6,7 +6,6 @@ coarsest stride.
 """
 
 from itertools import accumulate
-from typing import Protocol
 
 import torch
 from monai.networks.blocks import ResidualUnit
@@ -19,11 +18,11 @@ from pipeline.errors import ModelError
 Stride = tuple[int, ...]
 
 
-class Backbone(Protocol):
+class Backbone(nn.Module):
+    """What the detector asks of a backbone."""
+
     strides: tuple[Stride, ...]
     widths: tuple[int, ...]
-
-    def __call__(self, image: torch.Tensor) -> list[torch.Tensor]: ...
 
 
 def group_norm(width: int) -> tuple[str, dict[str, int]]:
@@ -31,7 +30,7 @@ def group_norm(width: int) -> tuple[str, dict[str, int]]:
     return "group", {"num_groups": max(1, width // 8), "num_channels": width}
 
 
-class ResidualEncoder(nn.Module):
+class ResidualEncoder(Backbone):
     """Residual units, each resolution after the first entered by a strided one (He et al. 2016, arXiv 1512.03385)."""
 
     def __init__(self, config: ResidualUNet, dims: int, channels: int) -> None:
@@ -41,7 +40,9 @@ class ResidualEncoder(nn.Module):
         self.strides = tuple(accumulate(steps, lambda a, b: tuple(x * y for x, y in zip(a, b, strict=True))))
         inputs = (channels, *config.widths[:-1])
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_residual(dims, into if n == 0 else out, out, step if n == 0 else 1) for n in range(config.blocks)))
+            nn.Sequential(
+                *(_residual(dims, into if n == 0 else out, out, step if n == 0 else 1) for n in range(config.blocks))
+            )
             for into, out, step in zip(inputs, config.widths, steps, strict=True)
         )
 
@@ -72,11 +73,11 @@ def _residual(dims: int, into: int, out: int, step: int | Stride) -> nn.Module:
 _LITE0_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3))
 
 
-class EfficientNetLiteEncoder(nn.Module):
+class EfficientNetLiteEncoder(Backbone):
     """EfficientNet-Lite0 up to stride 16; expects three channels in -1 … 1, as its ImageNet weights do."""
 
-    strides = ((2, 2), (4, 4), (8, 8), (16, 16))
-    widths = (16, 24, 40, 112)
+    strides: tuple[Stride, ...] = ((2, 2), (4, 4), (8, 8), (16, 16))
+    widths: tuple[int, ...] = (16, 24, 40, 112)
 
     def __init__(self, config: EfficientNetLite) -> None:
         super().__init__()
@@ -109,7 +110,9 @@ class EfficientNetLiteEncoder(nn.Module):
         own = self.state_dict()
         missing = sorted(set(own) - set(weights))
         if missing:
-            raise ModelError(f"the installed EfficientNet-Lite0 weights lack {missing[0]!r} and {len(missing) - 1} more")
+            raise ModelError(
+                f"the installed EfficientNet-Lite0 weights lack {missing[0]!r} and {len(missing) - 1} more"
+            )
         self.load_state_dict({name: weights[name] for name in own})
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from monai.networks.blocks import Convolution
+from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional
 
@@ -41,7 +42,7 @@ class CentreBoxDetector(nn.Module):
         super().__init__()
         detector, dims = config.detector, config.data.dims
         self.dims, self.class_count = dims, len(config.data.classes)
-        self.backbone = _backbone(config)
+        self.backbone: Backbone = _backbone(config)
         if detector.output_level >= len(self.backbone.widths):
             raise ModelError(
                 f"detector.output_level must be below {len(self.backbone.widths)}, the backbone's resolutions, "
@@ -55,16 +56,9 @@ class CentreBoxDetector(nn.Module):
         self.lateral = nn.ModuleList(Convolution(dims, w, width, kernel_size=1, conv_only=True) for w in used)
         self.smooth = nn.ModuleList(_conv(dims, width) for _ in used)
         self.head = _conv(dims, width)
-        self.out = Convolution(dims, width, 1 + self.class_count + 2 * dims, kernel_size=1, conv_only=True)
-        self._start_modest(float(sum(self.stride)) / dims * 2)
-
-    def _start_modest(self, typical_distance: float) -> None:
-        bias = self.out.conv.bias
-        assert bias is not None
-        with torch.no_grad():
-            bias.zero_()
-            bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
-        self.register_buffer("distance_scale", torch.tensor(typical_distance))
+        self.out = _last_layer(dims, width, 1 + self.class_count + 2 * dims)
+        # Where distances start: an object two output strides to each side.
+        self.register_buffer("distance_scale", torch.tensor(2.0 * sum(self.stride) / dims))
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Backbone features, finest first, for showing what the network sees."""
@@ -100,6 +94,15 @@ def _backbone(config: ExperimentConfig) -> Backbone:
     if isinstance(kind, EfficientNetLite):
         return EfficientNetLiteEncoder(kind)
     return ResidualEncoder(kind, config.data.dims, config.preprocessing.channels)
+
+
+def _last_layer(dims: int, width: int, channels: int) -> nn.Module:
+    """A plain 1 x 1 convolution whose first channel, the score, starts at the prior."""
+    layer = Conv["conv", dims](width, channels, kernel_size=1)
+    with torch.no_grad():
+        layer.bias.zero_()
+        layer.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
+    return layer
 
 
 def _conv(dims: int, width: int) -> nn.Module:

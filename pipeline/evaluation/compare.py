@@ -23,7 +23,8 @@ _ROUNDING = 1e-12
 def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
     """Differences B - A of every figure that both have, with paired intervals and p values.
 
-    f1, precision, recall, class figures and the count error hold at each version's own threshold. A version against
+    f1, precision, recall, class figures and the count error hold at each version's own threshold. Class figures are
+    left out where the two were evaluated for different classes. A version against
     itself differs by exactly 0 with p = 1.
 
     Args:
@@ -38,7 +39,7 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
     _check(a, b)
     patients = a.cases["patient_key"].to_numpy(dtype=str)
     count = len(np.unique(patients))
-    classes = tuple(name for name in _classes(a) if name in _classes(b))
+    classes = _classes(a) if set(_classes(a)) == set(_classes(b)) else ()
     one, other = _measured(a, classes), _measured(b, classes)
     values_a, values_b = one.values(), other.values()
     names = [name for name in values_a if name in values_b]

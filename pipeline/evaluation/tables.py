@@ -95,7 +95,7 @@ def counts_from(cases: pd.DataFrame, objects: pd.DataFrame, threshold: float, cl
         return np.bincount(case[rows], minlength=len(cases))
 
     def per_class(rows: list[np.ndarray]) -> np.ndarray:
-        return np.stack([per_case(some) for some in rows], axis=1)
+        return np.array([per_case(some) for some in rows], dtype=np.int64).reshape(len(rows), len(cases)).T
 
     return Counts(
         objects=cases["objects"].to_numpy(),

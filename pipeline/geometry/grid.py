@@ -71,7 +71,7 @@ class Grid:
 
     def contains(self, points_voxel: Points) -> np.ndarray:
         """Which continuous voxel indices ``(n, d)`` lie in ``[-0.5, shape - 0.5)``: bool ``(n,)``."""
-        return ((points_voxel >= -0.5) & (points_voxel < np.array(self.shape) - 0.5)).all(axis=1)
+        return np.all((points_voxel >= -0.5) & (points_voxel < np.array(self.shape) - 0.5), axis=1)
 
     def crop(self, lower: tuple[int, ...], upper: tuple[int, ...]) -> "Grid":
         """The grid of ``array[lower:upper]`` (``upper`` exclusive); either may lie outside, as for padding."""

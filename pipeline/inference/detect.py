@@ -61,7 +61,12 @@ def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progr
 
 @torch.inference_mode()
 def detect_prepared(
-    network: CentreBoxDetector, config: ExperimentConfig, image: torch.Tensor, network_grid: Grid, grid: Grid, volume_id: str
+    network: CentreBoxDetector,
+    config: ExperimentConfig,
+    image: torch.Tensor,
+    network_grid: Grid,
+    grid: Grid,
+    volume_id: str,
 ) -> Detections:
     """Detect on network input ``(channel, i, j[, k])`` lying on ``network_grid``; results are on ``grid``."""
     inference = config.inference
@@ -75,9 +80,7 @@ def detect_prepared(
     ]
     lower, upper, scores, labels = (np.concatenate(part) for part in zip(*found, strict=True))
     spacing = network_grid.spacing
-    keep = suppress(
-        lower * spacing, upper * spacing, scores, inference.suppression_iou, inference.suppression_distance
-    )
+    keep = suppress(lower * spacing, upper * spacing, scores, inference.suppression_iou, inference.suppression_distance)
     boxes = Boxes(lower[keep], upper[keep], network_grid).to(grid)
     return Detections(volume_id, boxes, scores[keep], labels[keep], config.data.classes)
 
@@ -110,16 +113,16 @@ def _candidates(
     margin = torch.tensor(network.stride, dtype=torch.float32, device=score.device) * _CORE_MARGIN
     inside = torch.tensor(grid.shape, dtype=torch.float32, device=score.device) - 0.5
     owned = ((at >= core[:, 0] - margin) & (at <= core[:, 1] + margin) & (at < inside)).all(dim=1)
-    where, at = where[owned], at[owned]
-    index = tuple(where[:, axis] for axis in range(dims))
-    distances = maps.distances[(slice(None), *index)].T
+    at = at[owned]
+    flat = torch.nonzero(peak.flatten())[:, 0][owned]
+    distances = maps.distances.flatten(1)[:, flat].T
     lower, upper = at - distances[:, :dims], at + distances[:, dims:]
     middle, half = (lower + upper) / 2, ((upper - lower) / 2).clamp(min=0.5)  # an object has at least one voxel
-    labels = maps.classes[(slice(None), *index)].argmax(dim=0)
+    labels = maps.classes.flatten(1)[:, flat].argmax(dim=0)
     return (
         (middle - half).double().cpu().numpy(),
         (middle + half).double().cpu().numpy(),
-        score[index].double().cpu().numpy(),
+        score.flatten()[flat].double().cpu().numpy(),
         labels.cpu().numpy(),
     )
 

@@ -5,9 +5,23 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, String, Table, create_engine, event, select, update
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -114,7 +128,7 @@ class Ledger:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _mine(self):  # noqa: ANN202 - SQLAlchemy's generic select type says nothing to a reader
+    def _mine(self) -> Select[Any]:
         return select(_ROWS).where(_ROWS.c.model == self.model)
 
     def _set(self, connection: Connection, volume_id: str, status: Status, reason: str, detections: int = 0) -> None:
@@ -130,7 +144,7 @@ def _engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
-        def _wait_for_others(connection, _record) -> None:  # noqa: ANN001 - the DBAPI's own types
+        def _wait_for_others(connection: Any, _record: Any) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA busy_timeout=30000")
 
@@ -150,8 +164,8 @@ def _alive(worker: str) -> bool:
 def _started(pid: int) -> str:
     """When a process started, so that a reused process id is not taken for it; empty if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
-            return stat.read().rsplit(")", 1)[1].split()[19]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        return stat.rsplit(")", 1)[1].split()[19]
     except OSError:
         return _answers(pid)
 

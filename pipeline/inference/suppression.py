@@ -73,6 +73,8 @@ def _neighbours(centre: Points, size: Points, distance: float) -> np.ndarray:
                 found.append(np.stack([index[pairs[:, 0]], index[pairs[:, 1]]], axis=1))
                 continue
             near = trees[n].query_ball_tree(trees[m], radius, p=np.inf)
-            found += [np.stack([np.full(len(hits), index[k]), other[hits]], axis=1) for k, hits in enumerate(near) if hits]
+            found += [
+                np.stack([np.full(len(hits), index[k]), other[hits]], axis=1) for k, hits in enumerate(near) if hits
+            ]
     pairs = np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
     return np.sort(pairs.astype(np.int64), axis=1)

@@ -32,9 +32,7 @@ def plan_windows(
         overlap: share of a window that its neighbour sees too.
         multiple: window edges and starts are multiples of this (the network's coarsest stride).
     """
-    axes = [
-        _axis(n, w, overlap, m) for n, w, m in zip(shape, window, multiple, strict=True)
-    ]
+    axes = [_axis(n, w, overlap, m) for n, w, m in zip(shape, window, multiple, strict=True)]
     starts = tuple(itertools.product(*(axis.starts for axis in axes)))
     cores = tuple(itertools.product(*(axis.cores for axis in axes)))
     return WindowPlan(tuple(a.size for a in axes), tuple(a.padded for a in axes), starts, cores)

@@ -50,9 +50,9 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         if self.octaves:
-            first, last = round(math.log2(self.first)), round(math.log2(self.last))
-            step = max(1, math.ceil((last - first) / 10))
-            return [(2.0**power, _octave(power)) for power in range(first, last + 1, step)]
+            low, high = round(math.log2(self.first)), round(math.log2(self.last))
+            octaves = max(1, math.ceil((high - low) / 10))
+            return [(2.0**power, _octave(power)) for power in range(low, high + 1, octaves)]
         step = nice_step((self.last - self.first) / 5)
         first, last = math.ceil(self.first / step - 1e-9), math.floor(self.last / step + 1e-9)
         digits = max(0, -math.floor(math.log10(step)))
@@ -137,8 +137,8 @@ def _frame(root: Tree.Element, across: Axis, up: Axis, curve: Curve) -> None:
         Tree.SubElement(root, "line", {"x1": x, "x2": x, "y1": str(up.start), "y2": str(up.end), "class": "grid"})
         _text(root, text, across.at(value), up.start + 18, "middle")
     for value, text in up.ticks():
-        y = str(up.at(value))
-        Tree.SubElement(root, "line", {"x1": str(across.start), "x2": str(across.end), "y1": y, "y2": y, "class": "grid"})
+        y, ends = str(up.at(value)), {"x1": str(across.start), "x2": str(across.end)}
+        Tree.SubElement(root, "line", {**ends, "y1": y, "y2": y, "class": "grid"})
         _text(root, text, across.start - 8, up.at(value) + 4, "end")
     _text(root, curve.x_name, (across.start + across.end) / 2, _HEIGHT - 10, "middle", "name")
     name = _text(root, curve.y_name, 14, (up.start + up.end) / 2, "middle", "name")

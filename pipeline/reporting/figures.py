@@ -1,6 +1,7 @@
 """The figures of one evaluation as PNG files, for the tracking page.
 
-Drawn on `Figure` objects of their own: nothing here touches matplotlib's global state, so it works in threads and tasks.
+Drawn on `Figure` objects of their own: nothing here touches matplotlib's global state, so it works in threads and
+tasks.
 """
 
 import math
@@ -71,7 +72,10 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
         axes.set_xlim(0, 1)
         points = list(zip(curve.x, curve.y, strict=True))
     axes.plot(
-        [x for x, _ in points], [y for _, y in points], color=_BLUE, linewidth=2,
+        [x for x, _ in points],
+        [y for _, y in points],
+        color=_BLUE,
+        linewidth=2,
         drawstyle="steps-post" if froc else "default",
     )
     x, y = operating_point(name, evaluation)

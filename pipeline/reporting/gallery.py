@@ -173,9 +173,7 @@ def _typical(judged: Sequence[Judged], read: Callable[[str], Image], intensity: 
     )
 
 
-def _focused(
-    one: Judged, role: str, index: int, image: Image, intensity: Intensity | None
-) -> tuple[Panel, ...]:
+def _focused(one: Judged, role: str, index: int, image: Image, intensity: Intensity | None) -> tuple[Panel, ...]:
     marks = [
         Marks(mark.role, mark.boxes, mark.wrong, mark.scores, mark.points, index if mark.role == role else None)
         for mark in one.marks
@@ -189,9 +187,10 @@ def _focused(
     middle = nearest_slice(boxes, index)
     step = max(1, round(float(boxes.sizes[index, 2]) / 3))
     slices = [k for k in (middle - step, middle, middle + step) if 0 <= k < grid.shape[2]]
+    captions = [f"slice {k + 1} of {grid.shape[2]}" for k in slices]
     return tuple(
-        panel(image, grid, marks, shown=shown, region=region, slice_index=k, caption=f"slice {k + 1} of {grid.shape[2]}")
-        for k in slices
+        panel(image, grid, marks, shown=shown, region=region, slice_index=k, caption=caption)
+        for k, caption in zip(slices, captions, strict=True)
     )
 
 

@@ -36,6 +36,12 @@ def metric_name(metric: str) -> str:
     return metric
 
 
+def short_name(task: str, version: str) -> str:
+    """``cells/3`` under the heading ``cells`` → ``version 3``; any other name as it is."""
+    own = version.removeprefix(f"{task}/")
+    return version if own == version else f"version {own}"
+
+
 def metric_meaning(metric: str) -> str:
     return _MEANINGS.get(metric, "")
 
@@ -52,7 +58,8 @@ def higher_is_better(metric: str) -> bool:
 def rule_text(rule: MatchRule, unit: str) -> str:
     """The match rule as a sentence."""
     if isinstance(rule, CentreDistance):
-        return f"A detection counts as right when its centre lies within {rule.distance:g} {unit} of an object's centre."
+        reach = f"{rule.distance:g} {unit}"
+        return f"A detection counts as right when its centre lies within {reach} of an object's centre."
     if isinstance(rule, CentreInLesion):
         return "A detection counts as right when its centre lies within the radius of a lesion (half its longest edge)."
     if isinstance(rule, BoxOverlap):

@@ -5,6 +5,7 @@ apart by line as well as by colour. Every line has a dark rim, so that it shows 
 """
 
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,8 +101,8 @@ def _draw_outline(pen: ImageDraw.ImageDraw, outline: Outline, stretch: tuple[flo
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
         strokes = [
             piece
-            for start, end in zip(corners, corners[1:], strict=False)
-            for piece in _pieces(start, end, None if outline.point else _DASH.get(outline.role))
+            for start, end in itertools.pairwise(corners)
+            for piece in _pieces(start, end, _DASH.get(outline.role))
         ]
     width = 3 if outline.wrong else 2
     for colour, thickness in ((_RIM, width + 2), (COLOURS[outline.role], width)):
@@ -128,7 +129,11 @@ def _pieces(
 def _draw_score(pen: ImageDraw.ImageDraw, outline: Outline, stretch: tuple[float, float]) -> None:
     at = (outline.left * stretch[0], max(0.0, outline.top * stretch[1] - 15))
     pen.text(
-        at, f"{outline.score:.2f}", fill=COLOURS["detection"], font=ImageFont.load_default(12), stroke_width=2,
+        at,
+        f"{outline.score:.2f}",
+        fill=COLOURS["detection"],
+        font=ImageFont.load_default(12),
+        stroke_width=2,
         stroke_fill=_RIM,
     )
 

@@ -27,6 +27,7 @@ from pipeline.reporting.naming import (
     metric_meaning,
     metric_name,
     number,
+    short_name,
 )
 from pipeline.reporting.pictures import bytes_uri, panel_svg
 from pipeline.reporting.records import TaskReport
@@ -123,6 +124,7 @@ class Group:
     heading: str
     explanation: str
     pictures: list[Picture]
+    several: bool
 
 
 @dataclass(frozen=True)
@@ -145,32 +147,6 @@ class TaskView:
     more_cases: int
 
 
-def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
-    """Everything the template needs about one task."""
-    lead = task.lead
-    groups, left_out = _gallery(task.pictures, budget)
-    columns, cases, more = _cases(lead)
-    unit = _unit(task)
-    return TaskView(
-        anchor=anchor,
-        name=task.name,
-        kind=kind_of(task.config) if task.config else "",
-        sentences=_sentences(task),
-        tiles=_tiles(lead),
-        scores=_score_tables(task),
-        differences=[_differences(one, lead.confidence) for one in task.comparisons],
-        charts=_charts(task),
-        gallery=groups,
-        pictured_version=task.pictured_version or lead.version,
-        left_out=left_out,
-        features=bytes_uri(task.feature_maps, "image/png") if task.feature_maps else "",
-        card=card_rows(task.config, lead, task.facts, unit) if task.config else [],
-        case_columns=columns,
-        cases=cases,
-        more_cases=more,
-    )
-
-
 class Budget:
     """How many bytes pictures may still take."""
 
@@ -185,32 +161,66 @@ class Budget:
         return True
 
 
+def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
+    """Everything the template needs about one task."""
+    lead = task.lead
+    groups, left_out = _gallery(task.pictures, budget)
+    columns, cases, more = _cases(lead)
+    unit = _unit(task)
+    return TaskView(
+        anchor=anchor,
+        name=task.name,
+        kind=kind_of(task.config) if task.config else "",
+        sentences=_sentences(task),
+        tiles=_tiles(lead),
+        scores=_score_tables(task),
+        differences=[_differences(task.name, one, lead.confidence) for one in task.comparisons],
+        charts=_charts(task),
+        gallery=groups,
+        pictured_version=short_name(task.name, task.pictured_version or lead.version),
+        left_out=left_out,
+        features=bytes_uri(task.feature_maps, "image/png") if task.feature_maps else "",
+        card=card_rows(task.config, lead, task.facts, unit) if task.config else [],
+        case_columns=columns,
+        cases=cases,
+        more_cases=more,
+    )
+
+
 def _sentences(task: TaskReport) -> list[str]:
     lead, counts = task.lead, task.lead.counts
-    who = f"{lead.version} holds @champion." if lead.version == task.champion else "No version shown holds @champion."
+    name = short_name(task.name, lead.version)
+    held = lead.version == task.champion
+    who = f"{name[0].upper()}{name[1:]} holds @champion." if held else "No version shown holds @champion."
     found = (
-        f"On {counts['cases']} test cases of {_count(counts['patients'], 'patient')}, {counts['cases_without_objects']} of "
-        f"them without an object, {lead.version} found {counts['hits']} of {counts['objects']} annotated objects and "
-        f"reported {_count(counts['false_positives'], 'false positive')}, at a score threshold of {lead.threshold:.2f}."
+        f"On {_count(counts['cases'], 'test case')} of {_count(counts['patients'], 'patient')}, "
+        f"{counts['cases_without_objects']} of them without an object, {name} found {counts['hits']} of "
+        f"{counts['objects']} annotated objects and reported {_count(counts['false_positives'], 'false positive')}, "
+        f"at a score threshold of {lead.threshold:.2f}."
     )
-    return [who, found, *(_verdict(one) for one in task.comparisons)]
+    return [who, found, *(_verdict(task.name, one, lead.confidence) for one in task.comparisons)]
 
 
 def _count(number_of: int, what: str) -> str:
     return f"{number_of} {what}{'' if number_of == 1 else 's'}"
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(task: str, comparison: Comparison, confidence: float) -> str:
+    """One sentence; it calls a version better only where the interval and the permutation test say so."""
     name, one = metric_name(comparison.primary), comparison.differences[comparison.primary]
-    a, b = comparison.version_a, comparison.version_b
+    p = comparison.p_values[comparison.primary]
+    a, b = short_name(task, comparison.version_a), short_name(task, comparison.version_b)
+    upper_b = b[0].upper() + b[1:]
     if not interval(one.lower, one.upper):
-        return f"{b} against {a}: {name} differs by {_signed(one.value)}; there is no interval to judge that by."
-    shown = f"{_signed(one.value)} {interval(one.lower, one.upper)}, p = {number(comparison.p_values[comparison.primary])}"
-    if one.lower > 0:
-        return f"{b} is better than {a}: {name} {shown}."
-    if one.upper < 0:
-        return f"{b} is worse than {a}: {name} {shown}."
-    return f"No difference is shown between {b} and {a}: {name} {shown}."
+        return f"{upper_b} against {a}: {name} differs by {_signed(one.value)}; there is no interval to judge that by."
+    shown = f"{name} {_signed(one.value)} {interval(one.lower, one.upper)}, p = {number(p)}"
+    if one.lower <= 0 <= one.upper:
+        return f"No difference is shown between {b} and {a}: {shown}."
+    word = "better" if one.lower > 0 else "worse"
+    if p < 1 - confidence:
+        return f"{upper_b} is {word} than {a}: {shown}."
+    few = _count(comparison.patients, "patient")
+    return f"{upper_b} looks {word} than {a}, but {few} cannot settle it: {shown}."
 
 
 def _signed(value: float) -> str:
@@ -269,7 +279,7 @@ def _score_rows(task: TaskReport, group: Sequence[Evaluation]) -> list[ScoreRow]
                     first=position == 0,
                     span=len(having),
                     primary=metric == primary,
-                    version=one.version,
+                    version=short_name(task.name, one.version),
                     champion=one.version == task.champion,
                     sign=marker(index),
                     value=number(estimate.value, digits),
@@ -280,33 +290,34 @@ def _score_rows(task: TaskReport, group: Sequence[Evaluation]) -> list[ScoreRow]
     return rows
 
 
-def _differences(comparison: Comparison, confidence: float) -> DifferenceTable:
+def _differences(task: str, comparison: Comparison, confidence: float) -> DifferenceTable:
     shares = {name: one for name, one in comparison.differences.items() if is_share(name)}
     axis = difference_axis(list(shares.values()))
+    a, b = short_name(task, comparison.version_a), short_name(task, comparison.version_b)
     ordered = dict.fromkeys([comparison.primary, *shares])
     return DifferenceTable(
-        version_a=comparison.version_a,
-        version_b=comparison.version_b,
-        verdict=_verdict(comparison),
+        version_a=a,
+        version_b=b,
+        verdict=_verdict(task, comparison, confidence),
         caption=(
-            f"Differences {comparison.version_b} − {comparison.version_a} on the same cases, paired by "
+            f"Differences {b} − {a} on the same cases, paired by "
             f"{_count(comparison.patients, 'patient')}, with {confidence:.0%} intervals. Right of 0: "
-            f"{comparison.version_b} is better. Metrics besides {metric_name(comparison.primary)} are not corrected "
+            f"{b} is better. Metrics besides {metric_name(comparison.primary)} are not corrected "
             "for being many."
         ),
         axis=axis_cell(axis),
-        rows=[_difference_row(comparison, name, axis) for name in ordered],
+        rows=[_difference_row(comparison, name, axis, (a, b)) for name in ordered],
     )
 
 
-def _difference_row(comparison: Comparison, name: str, axis: Axis) -> DifferenceRow:
+def _difference_row(comparison: Comparison, name: str, axis: Axis, versions: tuple[str, str]) -> DifferenceRow:
     one = comparison.differences[name]
     sign = 1 if higher_is_better(name) else -1
     favours = ""
     if sign * one.lower > 0 and sign * one.upper > 0:
-        favours = comparison.version_b
+        favours = versions[1]
     elif sign * one.lower < 0 and sign * one.upper < 0:
-        favours = comparison.version_a
+        favours = versions[0]
     return DifferenceRow(
         metric=metric_name(name),
         primary=name == comparison.primary,
@@ -330,7 +341,8 @@ def _charts(task: TaskReport) -> list[Chart]:
         if not having:
             continue
         series = [
-            Series(numbers[id(one)], one.version, one.curves[name], operating_point(name, one)) for one in having
+            Series(numbers[id(one)], short_name(task.name, one.version), one.curves[name], operating_point(name, one))
+            for one in having
         ]
         froc = name == "froc"
         rows = [
@@ -357,7 +369,7 @@ def _gallery(pictures: Sequence[CasePicture], budget: Budget) -> tuple[list[Grou
                 continue
             shown.append(Picture(one.title, one.note, one.case_id, panels))
         if shown:
-            groups.append(Group(kind, heading, explanation, shown))
+            groups.append(Group(kind, heading, explanation, shown, any(len(one.panels) > 1 for one in shown)))
     return groups, left_out
 
 

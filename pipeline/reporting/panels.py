@@ -1,7 +1,7 @@
 """Pictures with outlines on them: what overlays and the report's gallery are drawn from.
 
-Picture coordinates are pixels from the picture's upper left EDGE, x to the right and y down; voxel index ``v`` of an axis
-that is not shown backwards lies at ``v + 0.5``.
+Picture coordinates are pixels from the picture's upper left EDGE, x to the right and y down; voxel index ``v`` of an
+axis that is not shown backwards lies at ``v + 0.5``.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ Role = Literal["annotation", "detection", "ignored"]
 class Marks:
     """Boxes of one role on a case's grid.
 
-    ``wrong`` is bool ``(n,)``: missed annotations or false detections, drawn bolder. ``scores`` is ``(n,)`` or ``None``.
-    ``points``: only the centres mean something. ``focus``: the index that the picture is about.
+    ``wrong`` is bool ``(n,)``: missed annotations or false detections, drawn bolder. ``scores`` is ``(n,)`` or
+    ``None``. ``points``: only the centres mean something. ``focus``: the index that the picture is about.
     """
 
     role: Role
@@ -114,6 +114,9 @@ def panel(
         marks: what is drawn. In 3D a box is drawn on each slice whose centre lies within it, and always on the slice
             nearest to its own centre.
         shown: the values that are black and white (see `display.grey_range`).
+        region: what of the plane is shown; ``None``: all.
+        slice_index: along ``k``; ``None`` for a 2D field.
+        caption: a short line beside the picture.
     """
     region = region or Region.whole(grid)
     plane = image if slice_index is None else image[..., slice_index]
@@ -125,7 +128,7 @@ def panel(
     if backwards[1]:
         picture = picture[::-1]
     outlines = tuple(
-        _outline(mark, index, region, backwards)
+        _outline(mark, int(index), region, backwards)
         for mark in marks
         for index in np.flatnonzero(_drawn(mark.boxes, region, slice_index))
     )
@@ -143,9 +146,9 @@ def case_panels(
 ) -> tuple[Panel, ...]:
     """A whole case: the field, or up to ``slices`` slices of a volume through its best marked boxes.
 
-    Slices go through detections by falling score and annotations by falling size, in turn, missed ones first; a box that
-    a chosen slice already cuts needs no slice of its own. The last caption says how many boxes are on no slice shown. A
-    volume without any box gives its middle slice.
+    Slices go through detections by falling score and annotations by falling size, in turn, missed ones first; a box
+    that a chosen slice already cuts needs no slice of its own. The last caption says how many boxes are on no slice
+    shown. A volume without any box gives its middle slice.
     """
     shown = grey_range(image, intensity)
     if grid.dims == 2:
@@ -181,7 +184,7 @@ def on_slice(boxes: Boxes, k: int) -> np.ndarray:
     """Which boxes slice ``k`` cuts: bool ``(n,)``; each box is cut by at least the slice nearest to its centre."""
     inside = (boxes.lower[:, 2] <= k) & (boxes.upper[:, 2] >= k)
     nearest = np.clip(np.floor(boxes.centres[:, 2] + 0.5), 0, boxes.grid.shape[2] - 1) == k
-    return inside | nearest
+    return np.asarray(inside | nearest)
 
 
 def nearest_slice(boxes: Boxes, index: int) -> int:
@@ -200,7 +203,7 @@ def _by_weight(mark: Marks) -> np.ndarray:
 def _drawn(boxes: Boxes, region: Region, slice_index: int | None) -> np.ndarray:
     lower, upper = np.array(region.lower) - 0.5, np.array(region.upper) - 0.5
     touches = ((boxes.upper[:, :2] > lower) & (boxes.lower[:, :2] < upper)).all(axis=1)
-    return touches if slice_index is None else touches & on_slice(boxes, slice_index)
+    return np.asarray(touches if slice_index is None else touches & on_slice(boxes, slice_index))
 
 
 def _outline(mark: Marks, index: int, region: Region, backwards: tuple[bool, bool]) -> Outline:
@@ -233,6 +236,8 @@ def marks_of(
     """Annotations and detections of one case as marks.
 
     Args:
+        annotations: ``None`` where nobody annotated.
+        detections: those that are drawn, on the same grid.
         missed: bool ``(annotations,)``; ``None`` where nobody compared.
         false: bool ``(detections,)``; ``None`` where nobody compared.
     """

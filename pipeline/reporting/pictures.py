@@ -83,8 +83,9 @@ def _focus(root: Tree.Element, one: Outline, aspect: float) -> None:
     """A ring about the object that the picture is about."""
     x, y = (one.left + one.right) / 2, (one.top + one.bottom) / 2 * aspect
     radius = 0.5 * math.hypot(one.right - one.left, (one.bottom - one.top) * aspect) * 1.35
+    circle = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{radius:.1f}"}
     for kind in ("rim", "ring"):
-        Tree.SubElement(root, "circle", {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{radius:.1f}", "class": f"focus {kind}"})
+        Tree.SubElement(root, "circle", {**circle, "class": f"focus {kind}"})
 
 
 def _scores(root: Tree.Element, panel: Panel, unit: float) -> None:
@@ -93,8 +94,8 @@ def _scores(root: Tree.Element, panel: Panel, unit: float) -> None:
         return
     for one in scored:
         group = Tree.SubElement(root, "g", {"class": f"detection {'differs' if one.wrong else 'agrees'}"})
-        y = one.top * panel.aspect - unit
-        _text(group, f"{one.score:.2f}", one.left, y if y > 4 * unit else one.bottom * panel.aspect + 4 * unit, unit * 4)
+        above, below = one.top * panel.aspect - unit, one.bottom * panel.aspect + 4 * unit
+        _text(group, f"{one.score:.2f}", max(one.left, 0), above if above > 4 * unit else below, unit * 4)
 
 
 def _letters(root: Tree.Element, panel: Panel, unit: float) -> None:

@@ -54,12 +54,12 @@ def write_report(path: Path, data: ReportData) -> Path:
             "dropped: give fewer tasks or versions a report"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as folder:
+        whole = Path(folder) / path.name
+        with whole.open("wb") as file:
+            file.write(page)
+            os.fsync(file.fileno())
+        whole.replace(path)
     return path
 
 

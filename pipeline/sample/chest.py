@@ -60,7 +60,9 @@ def draw_chest(rng: np.random.Generator, lattice: Lattice) -> Chest:
     return Chest(lattice, hu, lung_mm, vessels)
 
 
-def _wall_distance(rng: np.random.Generator, lattice: Lattice, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _wall_distance(
+    rng: np.random.Generator, lattice: Lattice, x: np.ndarray, y: np.ndarray, z: np.ndarray
+) -> np.ndarray:
     """Distance to the inner face of the chest wall, negative on the side of the lung."""
     size = lattice.size_mm
     half_x, half_y = rng.uniform(0.41, 0.46) * size[0], rng.uniform(0.42, 0.47) * size[1]

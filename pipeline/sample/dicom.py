@@ -1,4 +1,4 @@
-"""Writing CT Image Storage and VL Microscopic Image Storage, with every type 1 and type 2 attribute (PS3.3 A.3, A.32.2)."""
+"""Writing CT Image and VL Microscopic Image objects, with every type 1 and 2 attribute (PS3.3 A.3, A.32.2)."""
 
 import uuid
 from dataclasses import dataclass
@@ -62,9 +62,12 @@ def write_ct_series(folder: Path, subject: Subject, voxels: np.ndarray, grid: Gr
     """
     folder.mkdir(parents=True)
     affine = affine_ras_to_lps(grid.affine)
-    slices = range(grid.shape[2])
-    for number, k in enumerate(reversed(slices) if storage.against_normal else slices, start=1):
-        dataset = _ct_slice(subject, voxels[:, :, k], affine, k, number, storage)
+    dataset = _ct_series(subject, affine, storage)
+    order = range(grid.shape[2])
+    for number, k in enumerate(reversed(order) if storage.against_normal else order, start=1):
+        dataset.SOPInstanceUID, dataset.InstanceNumber = subject.instance_uid(number), number
+        dataset.ImagePositionPatient = _decimals(affine[:3, 3] + k * affine[:3, 2])
+        _put_ct_pixels(dataset, voxels[:, :, k], storage)
         _save(dataset, folder / f"IM{number:04d}.dcm", CTImageStorage)
 
 
@@ -101,11 +104,9 @@ def _examination(subject: Subject, modality: str, number: int, **more: object) -
     return dataset
 
 
-def _ct_slice(
-    subject: Subject, pixels_hu: np.ndarray, affine_lps: Affine, k: int, number: int, storage: CtStorage
-) -> Dataset:
-    """Frame of Reference, Image Plane, Image Pixel and CT Image of one slice; ``pixels_hu`` is (i, j)."""
-    dataset = _examination(subject, "CT", number, PatientPosition="HFS", BodyPartExamined="CHEST")
+def _ct_series(subject: Subject, affine_lps: Affine, storage: CtStorage) -> Dataset:
+    """Frame of Reference, Image Plane and CT Image as far as all slices of a series share them."""
+    dataset = _examination(subject, "CT", 1, PatientPosition="HFS", BodyPartExamined="CHEST")
     steps = np.linalg.norm(affine_lps[:3, :3], axis=0)
     axes = affine_lps[:3, :3] / steps
     dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = subject.frame_uid, ""
@@ -115,12 +116,15 @@ def _ct_slice(
     dataset.PixelSpacing = _decimals([steps[1], steps[0]])
     dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimals([steps[2], steps[2]])
     dataset.ImageOrientationPatient = _decimals([*axes[:, 0], *axes[:, 1]])
-    dataset.ImagePositionPatient = _decimals(affine_lps[:3, 3] + k * affine_lps[:3, 2])
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0 if storage.signed else -1024, 1, "HU"
     dataset.WindowCenter, dataset.WindowWidth = -500, 1500
-    stored = pixels_hu if storage.signed else (pixels_hu + 1024).astype(np.uint16)
-    _put_pixels(dataset, stored.T, bits_stored=16 if storage.signed else 12, signed=storage.signed)
     return dataset
+
+
+def _put_ct_pixels(dataset: Dataset, hu: np.ndarray, storage: CtStorage) -> None:
+    """Image Pixel of one slice (i, j) in HU."""
+    stored = hu if storage.signed else (hu + 1024).astype(np.uint16)
+    _put_pixels(dataset, stored.T, bits_stored=16 if storage.signed else 12, signed=storage.signed)
 
 
 def _decimals(values: np.ndarray | list[float]) -> list[str]:

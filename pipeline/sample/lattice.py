@@ -1,6 +1,5 @@
 """The fine lattice on which a 3D scene is painted, and the step down to scanner voxels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +32,7 @@ class Lattice:
         x = np.arange(self.shape[0]) * self.spacing[0]
         y = np.arange(self.shape[1]) * self.spacing[1]
         z = (np.arange(self.fine_shape[2]) + 0.5) * thin - self.spacing[2] / 2
-        return tuple(axis.astype(np.float32) for axis in (x[:, None, None], y[None, :, None], z[None, None, :]))  # type: ignore[return-value]
+        return tuple(axis.astype(np.float32) for axis in (x[:, None, None], y[None, :, None], z[None, None, :]))
 
     @property
     def size_mm(self) -> np.ndarray:
@@ -53,25 +52,14 @@ class Lattice:
         last = np.clip(np.floor(ends[1]) + 1, first, self.fine_shape).astype(int)
         return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))  # type: ignore[return-value]
 
+    def open_mesh(self, window: tuple[slice, slice, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Local mm of the samples in a window along each axis, shaped to broadcast against each other."""
+        x, y, z = self.axes_mm
+        return x[window[0]], y[:, window[1]], z[:, :, window[2]]
+
     def points(self, window: tuple[slice, slice, slice]) -> Points:
         """Local mm of the samples in a window, ``(n, 3)``, in C order."""
-        parts = (np.ravel(axis)[cut] for axis, cut in zip(self.axes_mm, window, strict=True))
-        return np.stack(np.meshgrid(*parts, indexing="ij"), axis=-1).reshape(-1, 3)
-
-    def paint(
-        self,
-        occupancy: np.ndarray,
-        lower_mm: np.ndarray,
-        upper_mm: np.ndarray,
-        signed_distance: Callable[[Points], np.ndarray],
-        softness_mm: float,
-    ) -> None:
-        """Raise ``occupancy`` (0 … 1, in place) to that of a solid; its edge is ``softness_mm`` wide."""
-        window = self.window(lower_mm - softness_mm, upper_mm + softness_mm)
-        patch = occupancy[window]
-        if patch.size:
-            distance = signed_distance(self.points(window)).reshape(patch.shape)
-            np.maximum(patch, filled(distance, softness_mm), out=patch)
+        return np.stack(np.broadcast_arrays(*self.open_mesh(window)), axis=-1).reshape(-1, 3).astype(np.float64)
 
     def scan(self, fine: np.ndarray, blur_voxel: float) -> np.ndarray:
         """Average the thin layers and blur in plane: fine lattice → voxels, float32."""

@@ -24,10 +24,11 @@ def draw_mr(rng: np.random.Generator, lattice: Lattice, count: int) -> Phantom:
     lesions = _place(rng, lattice, white, count)
     labels = np.zeros(lattice.fine_shape, dtype=np.uint16)
     for number, lesion in enumerate(lesions, start=1):
-        share = np.zeros(lattice.fine_shape, dtype=np.float32)
-        lattice.paint(share, *lesion.extent(), lesion.signed_distance, _EDGE_MM)
-        signal += share * rng.uniform(0.65, 1.0) * np.clip(_LESION - signal, 0, None)
-        labels[share >= 0.5] = number
+        lower, upper = lesion.extent()
+        window = lattice.window(lower - _EDGE_MM, upper + _EDGE_MM)
+        share = filled(lesion.signed_distance(lattice.points(window)), _EDGE_MM).reshape(labels[window].shape)
+        signal[window] += share * rng.uniform(0.65, 1.0) * np.clip(_LESION - signal[window], 0, None)
+        labels[window][share >= 0.5] = number
     coil = np.exp(0.22 * smooth_noise(rng, lattice.fine_shape, tuple(40.0 / lattice.spacing)))
     voxels = lattice.scan(signal * coil, blur_voxel=0.5)
     # Magnitude images have Rician noise: the length of a complex number whose parts are both noisy.

@@ -1,13 +1,14 @@
 """Branching tubes: the vessels that look like lesions in every single slice."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.sample.lattice import Lattice
+from pipeline.sample.lattice import Lattice, filled
 from pipeline.types import Points
 
-THINNEST_MM = 0.55
+THINNEST_MM = 0.6
 _STEPS_A_BRANCH = 3
 
 
@@ -28,29 +29,32 @@ class Tubes:
 
     def paint(self, occupancy: np.ndarray, lattice: Lattice, softness_mm: float) -> None:
         """Raise ``occupancy`` of the lattice's fine shape (0 … 1, in place) to that of the tubes."""
-        for start, end, radius in zip(self.starts, self.ends, self.radii, strict=True):
-            lower, upper = np.minimum(start, end) - radius, np.maximum(start, end) + radius
-            lattice.paint(occupancy, lower, upper, _Capsule(start, end, radius), softness_mm)
+        margin = self.radii[:, None] + softness_mm
+        lower = np.minimum(self.starts, self.ends) - margin
+        upper = np.maximum(self.starts, self.ends) + margin
+        near = ((upper > 0) & (lower < lattice.size_mm)).all(axis=1)
+        for piece in np.flatnonzero(near):
+            window = lattice.window(lower[piece], upper[piece])
+            patch = occupancy[window]
+            if patch.size:
+                distance = self._distance(int(piece), lattice.open_mesh(window))
+                np.maximum(patch, filled(distance, softness_mm), out=patch)
 
-
-@dataclass(frozen=True, eq=False)
-class _Capsule:
-    start: np.ndarray
-    end: np.ndarray
-    radius: float
-
-    def __call__(self, points: Points) -> np.ndarray:
-        along = self.end - self.start
-        offsets = points - self.start
-        share = np.clip(offsets @ along / max(float(along @ along), 1e-9), 0, 1)
-        return np.linalg.norm(offsets - share[:, None] * along, axis=1) - self.radius
+    def _distance(self, piece: int, mesh: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Signed distance from the samples of an open mesh to one piece, negative inside."""
+        start, along = self.starts[piece], self.ends[piece] - self.starts[piece]
+        offsets = [axis - np.float32(value) for axis, value in zip(mesh, start, strict=True)]
+        dot = sum(offset * np.float32(value) for offset, value in zip(offsets, along, strict=True))
+        share = np.clip(dot / np.float32(along @ along), 0, 1)
+        squares = ((offset - share * np.float32(value)) ** 2 for offset, value in zip(offsets, along, strict=True))
+        return np.sqrt(sum(squares)) - np.float32(self.radii[piece])
 
 
 def _turned(rng: np.random.Generator, direction: np.ndarray, angle: float) -> np.ndarray:
     """``direction`` turned by ``angle`` (radians) towards a random side."""
-    side = np.cross(direction, rng.standard_normal(3))
-    side /= np.linalg.norm(side)
-    return direction * np.cos(angle) + side * np.sin(angle)
+    side = rng.standard_normal(3)
+    side -= (side @ direction) * direction
+    return direction * math.cos(angle) + side * (math.sin(angle) / math.sqrt(side @ side))
 
 
 def grow_tree(rng: np.random.Generator, root_mm: np.ndarray, direction: np.ndarray, radius_mm: float) -> Tubes:

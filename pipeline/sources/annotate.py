@@ -17,13 +17,14 @@ from pipeline.sources.label_maps import LabelledObjects
 from pipeline.sources.layouts import image_of, label_rule
 from pipeline.sources.patients import PatientKeys
 from pipeline.sources.references import Images, MissingImage
-from pipeline.sources.tables import Description, Table, description, read_table
+from pipeline.sources.tables import Table, description, read_table
 from pipeline.sources.units import series_digest
 from pipeline.sources.walk import FoundFile
 from pipeline.volumes.read import grid_from_json
 from pipeline.volumes.store import VolumeStore
 
 Progress = Callable[[int, int, str], None]
+_Rows = list[dict[str, Any]]
 _GENERIC_LABEL = "object"
 _UNKNOWN_TABLE = "a table that is none of the annotation formats"
 
@@ -117,9 +118,9 @@ class _Stage:
     def describe(self) -> None:
         """What indexes and class tables say, before any object is named."""
         for table, volume_id, rows in self._entries("index"):
-            self._attempt(table.path, lambda v=volume_id, r=rows: self._describe(v, description(r[0])))
+            self._attempt(table, self._describe, volume_id, rows)
         for table, volume_id, rows in self._entries("label_classes"):
-            self._attempt(table.path, lambda v=volume_id, r=rows: self._class_values(v, r))
+            self._attempt(table, self._class_values, volume_id, rows)
 
     def apply_label_maps(self, decoders: Decoders, progress: Progress) -> None:
         jobs = [job for path, file in self.found.items() if (job := self._label_job(path, file)) is not None]
@@ -133,9 +134,9 @@ class _Stage:
 
     def apply_tables(self) -> None:
         for table, volume_id, rows in self._entries("centres"):
-            self._attempt(table.path, lambda t=table, v=volume_id, r=rows: self._apply(t, v, objects.from_centres, r))
+            self._attempt(table, self._apply_centres, volume_id, rows)
         for table, volume_id, rows in self._entries("boxes"):
-            self._attempt(table.path, lambda t=table, v=volume_id, r=rows: self._apply_boxes(t, v, r))
+            self._attempt(table, self._apply_boxes, volume_id, rows)
 
     def close(self) -> list[FileRecord]:
         """Withdraw what this archive's files said before and do not say any more; hand over the rows."""
@@ -153,7 +154,7 @@ class _Stage:
             self.out[record.path] = replace(record, annotated_by=by)
         return list(self.out.values())
 
-    def _entries(self, kind: str) -> Iterator[tuple[Table, str, list[dict[str, Any]]]]:
+    def _entries(self, kind: str) -> Iterator[tuple[Table, str, _Rows]]:
         """Each entry whose image is there; the others are counted."""
         for table in self.tables:
             if table.kind != kind:
@@ -173,16 +174,17 @@ class _Stage:
             return self.images.of_series(series_digest(reference))
         return self.images.of_reference(reference, table.base)
 
-    def _attempt(self, path: str, action: Callable[[], None]) -> None:
-        tally = self.tallies[path]
+    def _attempt(self, table: Table, action: Callable[[Table, str, _Rows], None], volume_id: str, rows: _Rows) -> None:
+        tally = self.tallies[table.path]
         try:
-            action()
+            action(table, volume_id, rows)
         except AnnotationError as error:
             tally.wrong.append(str(error))
         else:
             tally.used += 1
 
-    def _describe(self, volume_id: str, what: Description) -> None:
+    def _describe(self, _: Table, volume_id: str, rows: _Rows) -> None:
+        what = description(rows[0])
         volume = self.store.describe(
             volume_id,
             patient_key=None if what.patient_id is None else self.keys.key(what.patient_id),
@@ -194,7 +196,7 @@ class _Stage:
         if what.label is not None:
             self.labels[volume_id] = what.label
 
-    def _class_values(self, volume_id: str, rows: list[dict[str, Any]]) -> None:
+    def _class_values(self, _: Table, volume_id: str, rows: _Rows) -> None:
         self.classes[volume_id] = objects.label_classes(rows)
 
     def _label_job(self, path: str, file: FoundFile) -> dict[str, Any] | None:
@@ -242,15 +244,17 @@ class _Stage:
         self.applied[volume_id] = path
         self._note(path, "ingested", "", volume_id)
 
-    def _apply(self, table: Table, volume_id: str, make: Callable[[Any, Any], Any], entry: Any) -> None:
+    def _apply_centres(self, table: Table, volume_id: str, rows: _Rows) -> None:
         self._own(volume_id, table.path)
-        self.store.annotate(volume_id, make(entry, self.store.get(volume_id).grid))
+        self.store.annotate(volume_id, objects.from_centres(rows, self.store.get(volume_id).grid))
         self.applied[volume_id] = table.path
 
-    def _apply_boxes(self, table: Table, volume_id: str, scans: list[dict[str, Any]]) -> None:
-        if len(scans) > 1:
-            raise AnnotationError(f"one scan is listed {len(scans)} times")
-        self._apply(table, volume_id, objects.from_boxes, scans[0])
+    def _apply_boxes(self, table: Table, volume_id: str, rows: _Rows) -> None:
+        if len(rows) > 1:
+            raise AnnotationError(f"one scan is listed {len(rows)} times")
+        self._own(volume_id, table.path)
+        self.store.annotate(volume_id, objects.from_boxes(rows[0], self.store.get(volume_id).grid))
+        self.applied[volume_id] = table.path
 
     def _own(self, volume_id: str, path: str) -> None:
         if self.owner.setdefault(volume_id, path) != path:

@@ -66,9 +66,10 @@ class FileRecord:
     series: str | None = None
     annotated_by: str | None = None
 
-    def relative_to(self, root: Path) -> FileOutcome:
+    def relative_to(self, root: Path | None) -> FileOutcome:
+        """The outcome, by path relative to ``root`` (the file's name where ``root`` is the file itself)."""
         path = Path(self.path)
-        name = path.name if path == root else path.relative_to(root).as_posix()
+        name = path.name if path == root else (self.path if root is None else path.relative_to(root).as_posix())
         return FileOutcome(name, self.outcome, self.reason, self.volume_id, self.kind)
 
 
@@ -100,8 +101,8 @@ class Catalog:
         return [(self._store or stores[volume_id]).get(volume_id) for volume_id in wanted]
 
     def files(self, root: Path | None = None) -> list[FileOutcome]:
-        """Every known file below ``root``, ordered by path."""
-        base = Path("/") if root is None else root.expanduser().resolve()
+        """Every known file below ``root``, ordered by path; without ``root`` all, by absolute path."""
+        base = None if root is None else root.expanduser().resolve()
         return [record.relative_to(base) for record in self.records(root).values()]
 
     def summary(self) -> dict[str, int]:

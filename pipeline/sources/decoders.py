@@ -1,12 +1,13 @@
 """Child processes that decode: started on demand, replaced when they die, ended when they take too long."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,17 +52,16 @@ class Decoders:
             self._threads = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Reply]]:
-        """Replies as they come, each with its job. Only a few jobs are ahead of what was taken."""
+        """Each job with its reply, in the order of the jobs. Only a few are read ahead of what was taken."""
         self._threads = self._threads or ThreadPoolExecutor(self._workers, thread_name_prefix="decoder")
         waiting = deque(jobs)
-        running: dict[Future[Reply], Job] = {}
+        running: deque[tuple[Job, Future[Reply]]] = deque()
         while waiting or running:
             while waiting and len(running) < self._workers * _AHEAD:
                 job = waiting.popleft()
-                running[self._threads.submit(self._answer, job)] = job
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future.result()
+                running.append((job, self._threads.submit(self._answer, job)))
+            job, future = running.popleft()
+            yield job, future.result()
 
     def one(self, job: Job) -> Reply:
         """The reply to a single job."""
@@ -131,10 +131,8 @@ class _Child:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):  # the pipe's other end is gone
                     pipe.close()
-                except OSError:  # the pipe's other end is gone
-                    pass
 
     def _expire(self) -> None:
         self._timed_out = True

@@ -79,14 +79,11 @@ def load_plane(path: Path) -> LoadedScan:
     many = multi_frame_name(text(dataset, "SOPClassUID"))
     frames = whole_number(dataset, "NumberOfFrames", 1)
     if many or frames != 1:
-        raise SourceError(
-            f"multi-frame objects are not read yet ({many or text(dataset, 'Modality')}, {frames} frames)"
-        )
+        raise SourceError(f"multi-frame objects are not read yet ({many or _modality(dataset)}, {frames} frames)")
     array = pixels.decode(dataset)
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        array = pixels.inverted(
-            array, whole_number(dataset, "BitsStored"), bool(whole_number(dataset, "PixelRepresentation", 0))
-        )
+        signed = whole_number(dataset, "PixelRepresentation", 0) == 1
+        array = pixels.inverted(array, whole_number(dataset, "BitsStored"), signed)
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     image = np.ascontiguousarray(planes.transpose(0, 2, 1))
     shape = (image.shape[1], image.shape[2])
@@ -190,16 +187,14 @@ def _volumes_of(slices: list[_Slice]) -> list[tuple[list[_Slice], str]]:
 def _volume(slices: list[_Slice], copies: tuple[str, ...], note: str) -> LoadedScan:
     ordered = [slices[index] for index in geometry.order([one.place for one in slices])]
     grid = geometry.stack([one.place for one in ordered])
-    notes = tuple(
-        text for text in (note, f"{len(copies)} identical copies of slices left out" if copies else "") if text
-    )
+    remarks = (note, f"{len(copies)} identical copies of slices left out" if copies else "")
     return LoadedScan(
         _scaled(ordered)[None],
         grid,
         ordered[0].modality,
         {"format": "dicom"},
         patient_id=ordered[0].patient or None,
-        notes=notes,
+        notes=tuple(remark for remark in remarks if remark),
         files=tuple(one.path for one in ordered),
         copies=copies,
     )

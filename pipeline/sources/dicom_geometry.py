@@ -46,7 +46,7 @@ class SlicePlace:
         cosine = abs(float(np.dot(self.row_lps, self.column_lps)))
         if cosine > ORTHOGONALITY_TOLERANCE:
             raise GeometryError(
-                f"ImageOrientationPatient: row and column directions must be at right angles, got a cosine of {cosine:.4f}"
+                f"ImageOrientationPatient: rows and columns must be at right angles, got a cosine of {cosine:.4f}"
             )
         if min(self.spacing) <= 0:
             raise GeometryError(f"PixelSpacing must be above 0, got {list(self.spacing[::-1])}")
@@ -72,9 +72,8 @@ def check_alike(places: list[SlicePlace]) -> None:
     first = places[0]
     matrices = sorted({place.shape for place in places})
     if len(matrices) > 1:
-        raise GeometryError(
-            f"slices of one series must share a matrix, got {' and '.join(map(str, matrices))} (columns, rows)"
-        )
+        got = " and ".join(f"{columns} x {rows}" for columns, rows in matrices)
+        raise GeometryError(f"slices of one series must share a matrix (columns x rows), got {got}")
     directions = np.array([[*place.row_lps, *place.column_lps] for place in places])
     turned = np.abs(directions - directions[0]).max(axis=1) > _SAME_DIRECTION
     if turned.any():
@@ -126,9 +125,8 @@ def _uneven(along: np.ndarray) -> str:
     usual = float(np.median(gaps))
     close = gaps < _SAME_PLACE_MM
     if close.any():
-        return (
-            f"{int(close.sum()) + 1} slices lie at one place ({along[int(np.argmax(close))]:.2f} mm along the normal)"
-        )
+        place = along[int(np.argmax(close))]
+        return f"{int(close.sum()) + 1} slices lie at one place ({place:.2f} mm along the normal) and differ"
     wrong = np.abs(gaps - usual) > _tolerance(usual)
     if not wrong.any():
         return ""
@@ -144,10 +142,10 @@ def _tilt(positions: np.ndarray, normal: np.ndarray) -> str:
     way = positions[-1] - positions[0]
     axial = float(way @ normal)
     lateral = float(np.linalg.norm(way - axial * normal))
-    if lateral <= max(ORTHOGONALITY_TOLERANCE * np.linalg.norm(way), _PLACE_MM):
+    if lateral <= max(ORTHOGONALITY_TOLERANCE * float(np.linalg.norm(way)), _PLACE_MM):
         return ""
     angle = np.degrees(np.arctan2(lateral, axial))
-    return f"slices do not stack along their normal: a gantry tilt of {angle:.1f} degrees; resample the series before ingest"
+    return f"slices do not stack along their normal: a gantry tilt of {angle:.1f} degrees; resample it before ingest"
 
 
 def _tolerance(step: float) -> float:

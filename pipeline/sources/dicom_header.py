@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pydicom
 from pydicom.dataset import FileDataset
@@ -173,7 +173,7 @@ def _count(values: tuple[float, ...]) -> str:
     return "nothing" if not values else str(list(values))
 
 
-def _stream(path: Path, whole: bool) -> IO[bytes]:
+def _stream(path: Path, whole: bool) -> BinaryIO:
     if not whole:
         return path.open("rb")
     size = path.stat().st_size
@@ -192,7 +192,7 @@ def _check_whole(dataset: FileDataset) -> None:
         raise SourceError(f"the file is cut: its last element declares {declared} bytes, {len(value)} are there")
 
 
-def _check_inflated_size(stream: IO[bytes]) -> None:
+def _check_inflated_size(stream: BinaryIO) -> None:
     stream.seek(0)
     meta = pydicom.filereader.read_partial(stream, lambda tag, *_: tag >= 0x00030000).file_meta
     if meta.get("TransferSyntaxUID", "").encode() != _DEFLATED:

@@ -85,6 +85,7 @@ class _Run:
         self.found = {str(file.path): file for file in walk(root)}
         self.known = self.catalog.records(root)
         self.records: dict[str, FileRecord] = {}
+        self.headers: dict[str, dict[str, Any]] = {}
 
     def finish(self) -> IngestSummary:
         same = {path for path, file in self.found.items() if self._unchanged(path, file)}
@@ -94,13 +95,14 @@ class _Run:
             self._forget(gone)
             self.records = {path: self.known[path] for path in same}
             self._read([file for path, file in self.found.items() if path not in same])
-            annotated = annotate(
-                self.found, self.known, self.records, self.store, self.keys, self.decoders, self.progress
-            )
-            self._save([self._stamped(record) for record in annotated])
+            self._annotate()
         else:
             self.records = dict(self.known)
         return self._summary(len(same))
+
+    def _annotate(self) -> None:
+        written = annotate(self.found, self.known, self.records, self.store, self.keys, self.decoders, self.progress)
+        self._save([replace(record, reader=READER) for record in written])
 
     def _unchanged(self, path: str, file: FoundFile) -> bool:
         known = self.known.get(path)
@@ -117,7 +119,7 @@ class _Run:
         fresh = [path for path, file in self.found.items() if path not in same and _is_image(file, "dicom")]
         self.headers = read_headers(fresh, self.decoders)
         units, refusals = dicom_units(self.headers)
-        touched |= {one.series for one in (*units, *refusals) if one.series}
+        touched |= {unit.series for unit in units if unit.series} | {file.series for file in refusals if file.series}
         disturbed = {path for path in same if self.known[path].series in touched}
         self.headers.update(read_headers(sorted(disturbed), self.decoders))
         return disturbed
@@ -132,12 +134,7 @@ class _Run:
         for kind in ("nifti", "picture"):
             units.extend(Unit(kind, (str(file.path),)) for file in files if _is_image(file, kind))
         refused = [self._refused(refusal) for refusal in refusals]
-        others = [
-            FileRecord(str(f.path), f.size, f.mtime_ns, READER, "other", "ignored", f.reason)
-            for f in files
-            if f.kind == "other"
-        ]
-        self._save([*refused, *others])
+        self._save([*refused, *(_other(file) for file in files if file.kind == "other")])
         waiting: list[FileRecord] = []
         by_request = {tuple(unit.paths): unit for unit in units}
         requests = (unit.request(str(self.store.incoming())) for unit in units)
@@ -151,9 +148,8 @@ class _Run:
 
     def _take(self, unit: Unit, reply: Reply) -> list[FileRecord]:
         if "error" in reply:
-            return [
-                self._record(path, "quarantined", _blame(path, unit, reply), series=unit.series) for path in unit.paths
-            ]
+            reasons = {path: _blame(path, unit, reply) for path in unit.paths}
+            return [self._record(path, "quarantined", reason, None, unit.series) for path, reason in reasons.items()]
         records = []
         for scan in reply["scans"]:
             volume = self.store.put(
@@ -167,10 +163,8 @@ class _Run:
             note = "; ".join(scan["notes"])
             records += [self._record(path, "ingested", note, volume.volume_id, unit.series) for path in scan["files"]]
         copies = sorted({path for scan in reply["scans"] for path in scan["copies"]})
-        records += [
-            self._record(p, "ignored", "holds the same slice as another file", None, unit.series) for p in copies
-        ]
-        return records
+        again = "holds the same slice as another file"
+        return records + [self._record(path, "ignored", again, None, unit.series) for path in copies]
 
     def _record(
         self, path: str, outcome: Any, reason: str, volume_id: str | None = None, series: str | None = None
@@ -183,9 +177,6 @@ class _Run:
     def _refused(self, refusal: Refusal) -> FileRecord:
         return self._record(refusal.path, refusal.outcome, refusal.reason, None, refusal.series)
 
-    def _stamped(self, record: FileRecord) -> FileRecord:
-        return replace(record, reader=READER)
-
     def _save(self, records: list[FileRecord]) -> None:
         self.records.update({record.path: record for record in records})
         self.catalog.save(records, self.store)
@@ -195,6 +186,10 @@ class _Run:
         volumes = dict.fromkeys(record.volume_id for record in ordered if record.kind == "image" and record.volume_id)
         files = tuple(record.relative_to(self.root) for record in ordered)
         return IngestSummary(self.root, files, tuple(str(one) for one in volumes), unchanged)
+
+
+def _other(file: FoundFile) -> FileRecord:
+    return FileRecord(str(file.path), file.size, file.mtime_ns, READER, "other", "ignored", file.reason)
 
 
 def _role(file: FoundFile) -> ItemKind:

@@ -4,8 +4,8 @@
   above (or, under ``annotations/``, below the archive). Files in ``label(s)`` hold instances, those in ``mask(s)``
   masks (see `pipeline.sources.label_maps`).
 - A file ``lesions`` belongs to the only image beside it; its connected components are the lesions.
-- A file named ``mask``, ``label``, ``seg``, or beginning or ending so (``mask_a``, ``a_seg``), belongs to the image ``a``
-  beside it, or to the only one.
+- A file named ``mask``, ``label``, ``seg`` belongs to the only image beside it; one whose name begins or ends so
+  (``mask_a``, ``a_seg``), to the image ``a`` beside it.
 """
 
 from pathlib import PurePosixPath

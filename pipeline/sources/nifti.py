@@ -8,7 +8,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import nibabel as nib
 import numpy as np
@@ -53,7 +53,7 @@ def load_nifti(path: Path) -> LoadedScan:
 def _stream(path: Path) -> IO[bytes]:
     with path.open("rb") as plain:
         zipped = plain.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")
+    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
 def _header(stream: IO[bytes]) -> nib.Nifti1Header:

@@ -55,9 +55,8 @@ def from_boxes(scan: dict[str, Any], grid: Grid) -> Annotations:
     """
     frame, objects = scan.get("frame"), scan.get("objects")
     if _FRAMES.get(str(frame)) != grid.dims:
-        raise AnnotationError(
-            f"frame {frame!r} does not fit a volume of {grid.dims} axes (known: {', '.join(_FRAMES)})"
-        )
+        known = ", ".join(_FRAMES)
+        raise AnnotationError(f"the frame must be one of {known} and fit a volume of {grid.dims} axes, got {frame!r}")
     if not isinstance(objects, list):
         raise AnnotationError("expected a list 'objects', empty where there is no finding")
     if not objects:
@@ -117,7 +116,7 @@ def _outside(centres: np.ndarray, grid: Grid) -> np.ndarray:
     """Which centres ``(n, d)`` are not in the closed extent ``[-0.5, shape - 0.5]``; NaN is outside."""
     slack = 1e-6
     inside = (centres >= -0.5 - slack) & (centres <= np.array(grid.shape) - 0.5 + slack)
-    return ~inside.all(axis=1)
+    return np.asarray(~inside.all(axis=1))
 
 
 def _numbers(objects: list[Any], key: str, count: int) -> np.ndarray:

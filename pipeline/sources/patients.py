@@ -1,4 +1,4 @@
-"""Patients by a keyed hash: the same patient gives the same key here, and nobody without the key file can tell whose."""
+"""Patients by a keyed hash: one patient, one key; without the key file nobody can tell whose."""
 
 import hashlib
 import hmac

@@ -16,6 +16,7 @@ from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 
 COARSEST_DPI = 2540.0  # 10 µm a pixel
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFFFILE_COMPRESSIONS = (1, 8, 32946)  # none, deflate
 _MM_PER_RESOLUTION_UNIT = {2: 25.4, 3: 10.0}
 _MM_PER_OME_UNIT = {"nm": 1e-6, "µm": 1e-3, "um": 1e-3, "mm": 1.0, "cm": 10.0}
 
@@ -32,10 +33,7 @@ def load_picture(path: Path) -> LoadedScan:
     pixels = _without_alpha(pixels)
     image = np.ascontiguousarray(pixels.transpose(2, 1, 0))
     shape = (image.shape[1], image.shape[2])
-    if spacing is None:
-        grid = Grid.of_pixels(shape)
-    else:
-        grid = Grid(shape, np.diag([spacing[0], spacing[1], 1.0]))
+    grid = Grid.of_pixels(shape) if spacing is None else Grid(shape, np.diag([*spacing, 1.0]))
     return LoadedScan(image, grid, "OT", {"format": "picture"})
 
 
@@ -59,17 +57,19 @@ def _read_pillow(path: Path) -> np.ndarray:
     Image.MAX_IMAGE_PIXELS = None  # the size is checked here, before anything is decoded
     with Image.open(path) as picture:
         _check_size(picture.size, 4)
-        if getattr(picture, "n_frames", 1) > 1:
-            raise SourceError(f"expected one picture, got {picture.n_frames} frames")
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1:
+            raise SourceError(f"expected one picture, got {frames} frames")
         turned = picture.getexif().get(274, 1)
         if turned not in (0, 1):
             raise SourceError(f"EXIF orientation {turned} turns the picture: save it upright")
+        plain: Image.Image = picture
         if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
             opaque = "transparency" not in picture.info and picture.mode != "PA"
-            picture = picture.convert("RGB" if opaque else "RGBA")
+            plain = picture.convert("RGB" if opaque else "RGBA")
         elif picture.mode == "1":
-            picture = picture.convert("L")
-        array = np.asarray(picture)
+            plain = picture.convert("L")
+        array = np.asarray(plain)
     if array.dtype.kind not in "uif":
         raise SourceError(f"expected numbers as pixels, got {array.dtype}")
     return array[:, :, None] if array.ndim == 2 else array
@@ -86,13 +86,13 @@ def _read_tiff(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
         kept = [(axis, n) for axis, n in zip(axes, shape, strict=True) if n != 1 or axis in "YX"]
         names = "".join(axis for axis, _ in kept)
         if names not in ("YX", "YXS", "SYX", "CYX"):
-            raise SourceError(
-                f"expected one 2D image, got axes {axes} of shape {shape}: a stack needs a stated geometry"
-            )
+            raise SourceError(f"expected one 2D image, got axes {axes} of shape {shape}: a stack states no geometry")
         if (np.prod(shape, dtype=float) * series.dtype.itemsize) > VOLUME_BYTES:
             raise SourceError(f"shape {shape} is larger than {VOLUME_BYTES / 2**30:.0f} GiB")
-        array = np.asarray(series.asarray()).reshape([n for _, n in kept])
         spacing = _ome_spacing(tiff.ome_metadata) or _tag_spacing(tiff.pages[0])
+        if tiff.pages[0].compression not in _TIFFFILE_COMPRESSIONS:
+            return _read_pillow(path), spacing  # LZW and JPEG need a further package there; Pillow brings them
+        array = np.asarray(series.asarray()).reshape([n for _, n in kept])
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     if names == "YX":

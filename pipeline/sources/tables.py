@@ -33,26 +33,9 @@ _SPLITS = {
 }
 # Columns that describe the scan or the finding and never the person.
 _ATTRIBUTES = frozenset(
-    [
-        "stain",
-        "tissue",
-        "organ",
-        "body_part",
-        "magnification",
-        "diameter_mm",
-        "malignancy",
-        "malignancy_value",
-        "calcification",
-        "internalstructure",
-        "lobulation",
-        "margin",
-        "sphericity",
-        "spiculation",
-        "subtlety",
-        "texture",
-        "num_nuclei",
-        "grade",
-    ]
+    {"stain", "tissue", "organ", "body_part", "magnification", "diameter_mm", "grade", "num_nuclei"}
+    | {"malignancy", "malignancy_value", "calcification", "internalstructure", "lobulation", "margin", "sphericity"}
+    | {"spiculation", "subtlety", "texture"}
 )
 _REFERENCES = ("file", "image_id", "series_instance_uid")
 
@@ -133,7 +116,7 @@ def _read_csv(path: Path, base: str, text: str) -> Table | None:
     key = next(name for name in _REFERENCES if name in columns)
     entries: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for number, row in enumerate(rows, start=2):
-        if row.get(None) or None in row.values():  # type: ignore[call-overload]
+        if row.get(None) or None in row.values():
             raise AnnotationError(f"line {number} has another number of columns than the header ({len(columns)})")
         entries[key, row[key].strip()].append(row)
     return Table(kind, str(path), base, dict(entries))
@@ -162,10 +145,8 @@ def _read_boxes(path: Path, base: str, text: str) -> Table | None:
         raise AnnotationError(f"expected a list 'scans' in {BOXES_FORMAT}, got {type(scans).__name__}")
     entries: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for number, scan in enumerate(scans):
-        key = next(
-            (name for name in ("series_instance_uid", "file") if isinstance(scan, dict) and scan.get(name)), None
-        )
-        if key is None:
+        keys = [name for name in ("series_instance_uid", "file") if isinstance(scan, dict) and scan.get(name)]
+        if not keys:
             raise AnnotationError(f"scan {number} names neither series_instance_uid nor file")
-        entries[key, str(scan[key])].append(scan)
+        entries[keys[0], str(scan[keys[0]])].append(scan)
     return Table("boxes", str(path), base, dict(entries))

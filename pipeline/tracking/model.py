@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
     from pipeline.inference.detect import VolumeDetector
+    from pipeline.sources.decoders import Decoders
 
 BUNDLE = "bundle"
 
@@ -42,16 +43,19 @@ class DetectionModel:
         Raises:
             SourceError: a path cannot be read; the message says which and why.
         """
+        from pipeline.sources.decoders import Decoders
+
         threshold = float((params or {}).get("threshold", self._threshold))
-        frames = [frame for path in _paths(model_input) for frame in self._detect(path, threshold)]
+        with Decoders(1) as decoders:
+            frames = [frame for path in _paths(model_input) for frame in self._detect(path, threshold, decoders)]
         full = [frame for frame in frames if len(frame)]
         return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=["path", *columns()])
 
-    def _detect(self, path: str, threshold: float) -> list[pd.DataFrame]:
+    def _detect(self, path: str, threshold: float, decoders: "Decoders") -> list[pd.DataFrame]:
         from pipeline.sources.read import read_scans
 
         frames = []
-        for scan in read_scans(Path(path)):
+        for scan in read_scans(Path(path), decoders):
             detections = self._detector.detect(scan.image, scan.grid, scan.volume_id).above(threshold)
             frame = to_frame(detections)
             frame.insert(0, "path", path)

@@ -27,7 +27,7 @@ from pipeline.tracking.reaper import owner_tags
 from pipeline.tracking.session import artifact_root, connect, prepare
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.records import Evaluation
+    from pipeline.evaluation.records import Comparison, Evaluation
 
 KEY_TAG = "cellscan.run_key"
 _ENTITIES_A_CALL = 100
@@ -83,10 +83,28 @@ class TrackedRun:
             evaluation.save(Path(folder))
             self.log_folder(Path(folder), "evaluation")
 
+    def log_comparison(self, comparison: "Comparison") -> None:
+        """``difference_f1``, its interval and ``p_f1`` … as metrics, and ``comparison.json``."""
+        figures: dict[str, float] = {}
+        for name, estimate in comparison.differences.items():
+            own = f"difference_{name}"
+            figures |= {own: estimate.value, f"{own}_lower": estimate.lower, f"{own}_upper": estimate.upper}
+        figures |= {f"p_{name}": value for name, value in comparison.p_values.items()}
+        self._log_metrics(figures)
+        self.log_json("comparison.json", comparison.to_json())
+
     def log_figures(self, paths: list[Path]) -> None:
         self._check_open()
         for path in paths:
             self._client.log_artifact(self.run_id, str(path), "figures")
+
+    def log_image(self, name: str, png: bytes) -> None:
+        self._check_open()
+        folder, _, file = name.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / file
+            path.write_bytes(png)
+            self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def log_folder(self, folder: Path, name: str) -> None:
         self._check_open()
@@ -154,6 +172,20 @@ def tracked_run(
             raise
         _end(client, run.run_id, RunStatus.FINISHED)
         run.finished = True
+
+
+def run_folder(settings: Settings, run_id: str, name: str) -> Path:
+    """A folder that a run logged, on this machine.
+
+    Raises:
+        TrackingError: the run or the folder is not there.
+    """
+    prepare(settings)
+    try:
+        folder = Path(connect(settings).download_artifacts(run_id, name))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id} has no artifact {name!r}: {error}") from error
+    return folder
 
 
 def metric_name(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
@@ -39,7 +40,9 @@ class DetectorTraining(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         training = self.config.training
-        loss = detection_loss(self.network, self.network(batch.image), batch.objects, self.config.detector.object_spread)
+        loss = detection_loss(
+            self.network, self.network(batch.image), batch.objects, self.config.detector.object_spread
+        )
         total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
         parts = {"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label}
         for name, value in parts.items():
@@ -70,13 +73,15 @@ class DetectorTraining(lightning.LightningModule):
         self._validated = {VALIDATION_METRIC: value}
         self.log(VALIDATION_METRIC, value)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         training = self.config.training
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_at(training.warmup_share, self.total_steps))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return OptimizerLRSchedulerConfig(
+            optimizer=optimiser, lr_scheduler=LRSchedulerConfigType(scheduler=schedule, interval="step")
+        )
 
 
 def rate_at(warmup_share: float, total_steps: int) -> Callable[[int], float]:

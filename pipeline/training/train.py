@@ -4,17 +4,19 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from torch.utils.data import DataLoader
+from lightning.pytorch.callbacks import Callback, Checkpoint, EMAWeightAveraging, ModelCheckpoint
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.config.experiment import ExperimentConfig
+from pipeline.datasets.cases import Case
 from pipeline.datasets.prepared import PreparedCase, PreparedStore
 from pipeline.datasets.samples import collate
 from pipeline.datasets.sampling import NumberSampler, PatchDataset
@@ -82,9 +84,11 @@ def train(
     best_weights = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
     bundle = _choose(config, network, best_weights, split, settings, progress)
     bundle.save(folder / "bundle")
-    facts = {"best_epoch": int(best_weights["epoch"]) + 1, "seconds": diary.seconds, "resumed_from": resumed_from}
-    _write(folder / _FINISHED, facts)
-    return TrainingResult(folder / "bundle", tuple(diary.history), reused=False, **facts)
+    best_epoch = int(best_weights["epoch"]) + 1
+    _write(folder / _FINISHED, {"best_epoch": best_epoch, "seconds": diary.seconds, "resumed_from": resumed_from})
+    return TrainingResult(
+        folder / "bundle", tuple(diary.history), best_epoch, diary.seconds, resumed_from, reused=False
+    )
 
 
 def _finished(folder: Path) -> TrainingResult | None:
@@ -136,7 +140,7 @@ def _fit(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
-    cases = DataLoader(list(split.validation), batch_size=1, collate_fn=only_case)  # type: ignore[arg-type]
+    cases: DataLoader[Any] = DataLoader(_Cases(split.validation), batch_size=1, collate_fn=only_case)
     device = torch.device(resolve_device(settings.device))
     trainer = lightning.Trainer(
         max_epochs=config.training.max_epochs,
@@ -154,6 +158,17 @@ def _fit(
         deterministic=device.type == "cpu",
     )
     trainer.fit(module, patches, cases, ckpt_path=last if last.exists() else None, weights_only=True)
+
+
+class _Cases(Dataset[Case]):
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, number: int) -> Case:
+        return self.cases[number]
 
 
 class _Diary(Callback):
@@ -187,8 +202,12 @@ class _Diary(Callback):
             self.progress(epoch, self.config.training.max_epochs, f"training, loss {row['loss']:.3f}{shown}")
 
 
-class _SaveLast(Callback):
-    """Writes the state to resume from after each epoch, whole or not at all."""
+class _SaveLast(Checkpoint):
+    """Writes the state to resume from after each epoch, whole or not at all.
+
+    A `Checkpoint`, so that Lightning runs it after the `ModelCheckpoint` listed before it: the saved state must know
+    this epoch's best, or a resumed run forgets it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -226,19 +245,17 @@ def _write(path: Path, value: Any) -> None:
     part.replace(path)
 
 
-class _quiet:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Lightning's advice (workers, checkpoint folders, hardware) is about choices that were made on purpose here."""
-
-    def __enter__(self) -> None:
-        self._levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-        for name in self._levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        self._filters = warnings.catch_warnings()
-        self._filters.__enter__()
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
-        warnings.filterwarnings("ignore", message=r".*does not have many workers.*|.*Checkpoint directory.*")
-
-    def __exit__(self, *exc: object) -> None:
-        self._filters.__exit__(*exc)
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -32,7 +32,7 @@ class RandChannelGain(RandomizableTransform):
         super().__init__(prob=1.0)
         self.contrast, self.brightness = contrast, brightness
 
-    def __call__(self, image: MetaTensor) -> MetaTensor:
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
         self.randomize(None)
         shape = (image.shape[0],) + (1,) * (image.ndim - 1)
         gain = 1.0 + self.R.uniform(-self.contrast, self.contrast, shape)

@@ -75,13 +75,13 @@ def _nearest_to_ras(grid: Grid) -> Grid:
 
 
 def _resample(tensor: torch.Tensor, source: Grid, target: Grid) -> torch.Tensor:
-    resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=True, dtype=torch.float32)
+    resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=True, dtype=np.float32)
     moved = resample(
         MetaTensor(tensor, affine=torch.as_tensor(source.affine.copy())),
         dst_affine=torch.as_tensor(target.affine.copy()),
         spatial_size=target.shape,
     )
-    return moved.as_tensor()
+    return torch.as_tensor(moved)
 
 
 def _set_channels(tensor: torch.Tensor, channels: int) -> torch.Tensor:
@@ -97,7 +97,8 @@ def _set_channels(tensor: torch.Tensor, channels: int) -> torch.Tensor:
 def _scale(tensor: torch.Tensor, config: PreprocessingConfig) -> torch.Tensor:
     intensity = config.intensity
     if isinstance(intensity, Window):
-        return ScaleIntensityRange(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)(tensor)
+        return torch.as_tensor(ScaleIntensityRange(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)(tensor))
     if float(tensor.min()) == float(tensor.max()):
         return torch.zeros_like(tensor)  # a constant image has no percentiles to stretch
-    return ScaleIntensityRangePercentiles(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)(tensor)
+    stretch = ScaleIntensityRangePercentiles(intensity.lower, intensity.upper, -1.0, 1.0, clip=True)
+    return torch.as_tensor(stretch(tensor))

@@ -166,14 +166,15 @@ class VolumeStore:
         """
         volume = self.get(volume_id)
         modality = modality or volume.modality
+        if name is None and modality == volume.modality:
+            name = volume.name
         changed = dataclasses.replace(
             volume,
             patient_key=patient_key or volume.patient_key,
             modality=modality,
             subset=subset or volume.subset,
             attributes={**volume.attributes, **(attributes or {})},
-            name=name
-            or (volume.name if modality == volume.modality else volume_name(modality, volume_id, volume.grid)),
+            name=name or volume_name(modality, volume_id, volume.grid),
         )
         if volume_to_json(changed) != volume_to_json(volume):
             _write_json(self.folder(volume_id) / _RECORD, volume_to_json(changed))

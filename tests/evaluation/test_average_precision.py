@@ -64,8 +64,8 @@ def test_long_curve_is_drawn_with_a_thousand_points(scan):
     assert (curve.x[0], curve.x[-1]) == (1 / 1600, 1.0)
 
 
-def test_agrees_with_scikit_learn_where_every_object_is_found(random_field):
-    """With misses both differ by the share that was found: scikit-learn's recall is of the detections that are right."""
+def test_agrees_with_scikit_learn_up_to_the_share_of_objects_found(random_field):
+    """With misses they differ by the share that was found: scikit-learn's recall is of the right detections."""
     metrics = pytest.importorskip("sklearn.metrics")
     cases = [random_field(f"{seed:02}", seed) for seed in range(30)]
     ranking = ranked(cases)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.evaluation import BoxOverlap, CentreDistance, EvaluationConfig
 from pipeline.errors import DatasetError
-from pipeline.evaluation import Evaluation, choose_threshold, evaluate, primary_value
+from pipeline.evaluation import Evaluation, choose_threshold, compare, evaluate, primary_value
 from pipeline.evaluation.figures import Measured
 
 CLASSES = ("tumour", "other")
@@ -76,6 +76,16 @@ def test_saved_and_loaded_tables_give_every_figure_again(fields, config, tmp_pat
     again = Measured.of(loaded.cases, loaded.objects, loaded.threshold, CLASSES).values()
     assert again == {name: figure.value for name, figure in evaluation.metrics.items()}
     assert loaded.summary() == evaluation.summary()
+
+
+def test_scans_with_nothing_at_all_are_saved_and_compared(scan, config, tmp_path):
+    evaluation = evaluate([scan("a"), scan("b")], config, CLASSES, "v", 0.5)
+    evaluation.save(tmp_path)
+    loaded = Evaluation.load(tmp_path)
+    assert len(loaded.objects) == 0
+    comparison = compare(loaded, evaluation, rounds=100, seed=0)
+    assert comparison.differences["count_error"].value == 0
+    assert math.isnan(comparison.differences["f1"].value)
 
 
 def test_objects_table_accounts_for_every_detection_and_every_object(fields, config):

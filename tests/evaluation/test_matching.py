@@ -116,7 +116,9 @@ def test_rule_that_needs_sizes_refuses_points(scan, rule):
 
 def test_grids_that_differ_are_refused(scan):
     one, other = scan("a"), scan("a", grid=Grid((1000, 1000), np.diag([0.5, 0.5, 1.0])))
-    with pytest.raises(DatasetError, match="case a: annotations lie on a grid of .* px and detections on one of .* mm"):
+    with pytest.raises(
+        DatasetError, match=r"case a: annotations lie on a grid of .* px and detections on one of .* mm"
+    ):
         match_case(ScoredCase("a", "p", one.annotations, other.detections), SIX)
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation.figures import Measured
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.figures import Measured
 from pipeline.evaluation.uncertainty import interval, patient_weights
 
 

@@ -28,7 +28,7 @@ def test_label_map_gives_one_box_a_label():
 
 
 def test_all_corners_go_through_an_oblique_affine():
-    # A 10 x 2 bar turned by 45 degrees: its bounds are (10 + 2) / sqrt(2) wide; two corners alone would give 8 / sqrt(2).
+    # A 10 x 2 bar turned by 45 degrees is (10 + 2) / sqrt(2) wide; two of its corners alone would give 8 / sqrt(2).
     matrix = np.eye(4)
     matrix[:3, :3] = rotation_about_z(45)
     grid = Grid((30, 30, 30), matrix)

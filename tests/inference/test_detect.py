@@ -118,9 +118,7 @@ def test_a_claim_whose_worker_died_is_taken_up_again(archive):
     ledger.enter([v.volume_id for v in volumes])
     assert ledger.claim(volumes[0].volume_id)
     with ledger._engine.begin() as connection:  # as a killed process would leave it
-        connection.exec_driver_sql(
-            "UPDATE detection_ledger SET worker = ? WHERE status = 'running'", (_dead_worker(),)
-        )
+        connection.exec_driver_sql("UPDATE detection_ledger SET worker = ? WHERE status = 'running'", (_dead_worker(),))
     summary = detect_volumes(detector, "m/1", volumes, settings)
     assert (summary.detected_now, len(summary.results)) == (4, 4)
 
@@ -158,4 +156,3 @@ def test_a_result_that_vanished_is_made_again(archive):
     first = detect_volumes(detector, "m/1", volumes, settings)
     first.results[volumes[2].volume_id].unlink()
     assert detect_volumes(detector, "m/1", volumes, settings).detected_now == 1
-

@@ -13,7 +13,9 @@ def by_the_classic_loop(lower, upper, scores, iou, distance):
         kept.append(best)
         rest = []
         for other in order:
-            shared = np.clip(np.minimum(upper[best], upper[other]) - np.maximum(lower[best], lower[other]), 0, None).prod()
+            shared = np.clip(
+                np.minimum(upper[best], upper[other]) - np.maximum(lower[best], lower[other]), 0, None
+            ).prod()
             union = (upper[best] - lower[best]).prod() + (upper[other] - lower[other]).prod() - shared
             near = np.linalg.norm((lower[best] + upper[best] - lower[other] - upper[other]) / 2) < distance
             if shared <= iou * union and not near:
@@ -37,7 +39,7 @@ def test_survivors_equal_those_of_the_classic_loop(seed, dims, count, distance):
 def test_a_chain_keeps_its_ends():
     # a overlaps b, b overlaps c, a does not overlap c: b goes, c stays.
     lower = np.array([[0.0, 0.0], [4.0, 0.0], [8.0, 0.0]])
-    survivors = suppress(lower, lower + [8.0, 4.0], np.array([0.9, 0.8, 0.7]), 0.2)
+    survivors = suppress(lower, lower + np.array([8.0, 4.0]), np.array([0.9, 0.8, 0.7]), 0.2)
     assert survivors.tolist() == [0, 2]
 
 
@@ -54,5 +56,5 @@ def test_no_cap_on_the_number_of_objects():
 
 def test_iou_of_exactly_the_limit_stays():
     lower = np.array([[0.0, 0.0], [2.0, 0.0]])
-    survivors = suppress(lower, lower + [4.0, 4.0], np.array([0.9, 0.8]), 1 / 3)
+    survivors = suppress(lower, lower + np.array([4.0, 4.0]), np.array([0.9, 0.8]), 1 / 3)
     assert survivors.tolist() == pytest.approx([0, 1])

@@ -6,15 +6,11 @@ from hypothesis import strategies as st
 from pipeline.inference.windows import pad_to, plan_windows
 
 
-@given(
-    st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8])
-)
+@given(st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8]))
 def test_every_voxel_is_owned_by_exactly_one_window(voxels, window, overlap, multiple):
     plan = plan_windows((voxels,), (window,), overlap, (multiple,))
     for voxel in range(voxels):
-        owners = [
-            n for n, ((lower, upper),) in enumerate(plan.cores) if lower <= voxel < upper
-        ]
+        owners = [n for n, ((lower, upper),) in enumerate(plan.cores) if lower <= voxel < upper]
         assert len(owners) == 1
         (start,) = plan.starts[owners[0]]
         assert start <= voxel < start + plan.size[0]

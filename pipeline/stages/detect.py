@@ -1,0 +1,133 @@
+"""A registered version on an archive of scans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import ExperimentConfig
+from pipeline.detectors.bundle import Bundle
+from pipeline.inference.archive import ArchiveSummary, detect_volumes
+from pipeline.inference.detect import VolumeDetector
+from pipeline.progress import Progress
+from pipeline.settings import Settings
+from pipeline.sources.ingest import IngestSummary
+from pipeline.stages.experiment import source_folder, volumes_below
+from pipeline.stages.export import Exported, export
+from pipeline.stages.ingest import ingest_archive
+from pipeline.tracking.registry import DIGEST_TAG, resolve
+from pipeline.volumes import Volume
+
+
+@dataclass(frozen=True)
+class DetectSummary:
+    """What became of an archive.
+
+    ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
+    ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
+    not read it. ``threshold``: detections below it are not exported.
+    """
+
+    model: str
+    threshold: float
+    out: Path
+    scans: tuple[dict[str, object], ...]
+    detections: int
+    detected_now: int
+    done_before: int
+    quarantined: dict[str, str]
+    unsuited: dict[str, str]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "model": self.model,
+            "threshold": self.threshold,
+            "out": str(self.out),
+            "counts": {
+                "scans": len(self.scans),
+                "detections": self.detections,
+                "detected_now": self.detected_now,
+                "done_before": self.done_before,
+                "quarantined": len(self.quarantined),
+                "unsuited": len(self.unsuited),
+            },
+            "scans": list(self.scans),
+            "quarantined": self.quarantined,
+            "unsuited": self.unsuited,
+        }
+
+
+def detect_archive(
+    version: str, path: Path, out: Path, settings: Settings, progress: Progress | None = None
+) -> DetectSummary:
+    """Detect on every scan below ``path`` and write ``out``.
+
+    ``out`` gets ``detections.csv`` and ``detections.parquet`` (columns of `pipeline.detections.table`),
+    ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``. A scan that this version has done is
+    not done again, so that a run that was killed continues.
+
+    Raises:
+        ModelError: there is no such version.
+        SourceError: there is nothing at ``path``.
+    """
+    record = resolve(settings, version)
+    bundle = Bundle.load(record.bundle_folder)
+    root = source_folder(path, settings)
+    ingested = ingest_archive(root, settings, progress)
+    volumes, unsuited = suited(bundle.config, volumes_below(root, settings))
+    model = f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
+    done = detect_volumes(VolumeDetector(bundle, settings.device), model, volumes, settings, progress)
+    exported = export(volumes, done.results, bundle, out, progress)
+    summary = _summary(record.spec, bundle.threshold, out, ingested, done, exported, unsuited, volumes)
+    exported.write_summary(summary.to_json())
+    return summary
+
+
+def suited(config: ExperimentConfig, volumes: Sequence[Volume]) -> tuple[list[Volume], dict[str, str]]:
+    """The volumes that an experiment's network reads, and why it does not read the others."""
+    reasons = {volume.volume_id: _unsuited(config, volume) for volume in volumes}
+    fit = [volume for volume in volumes if not reasons[volume.volume_id]]
+    return fit, {volume.name: reasons[volume.volume_id] for volume in volumes if reasons[volume.volume_id]}
+
+
+def _unsuited(config: ExperimentConfig, volume: Volume) -> str:
+    data = config.data
+    if volume.grid.dims != data.dims:
+        return f"the version reads {data.dims}D scans, this is {volume.grid.dims}D"
+    if data.modalities and volume.modality not in data.modalities:
+        return f"the version reads modality {', '.join(data.modalities)}, this is {volume.modality}"
+    return ""
+
+
+def _summary(
+    model: str,
+    threshold: float,
+    out: Path,
+    ingested: IngestSummary,
+    done: ArchiveSummary,
+    exported: Exported,
+    unsuited: dict[str, str],
+    volumes: Sequence[Volume],
+) -> DetectSummary:
+    paths: dict[str, str] = {}
+    for file in ingested.files:
+        if file.volume_id is not None and file.kind == "image":
+            paths.setdefault(file.volume_id, file.path)
+    scans = tuple(
+        {"volume_id": v.volume_id, "name": v.name, "path": paths.get(v.volume_id, ""), "detections": count}
+        for v in volumes
+        if (count := exported.counts.get(v.volume_id)) is not None
+    )
+    names = {volume.volume_id: volume.name for volume in volumes}
+    quarantined = {file.path: file.reason for file in ingested.files if file.outcome == "quarantined"}
+    quarantined |= {names[volume_id]: reason for volume_id, reason in done.quarantined.items()}
+    return DetectSummary(
+        model=model,
+        threshold=threshold,
+        out=out,
+        scans=scans,
+        detections=sum(exported.counts.values()),
+        detected_now=done.detected_now,
+        done_before=done.done_before,
+        quarantined=quarantined,
+        unsuited=unsuited,
+    )

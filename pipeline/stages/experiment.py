@@ -1,0 +1,132 @@
+"""The data of an experiment: found, taken in, and divided; and found again exactly as a version had it."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import ExperimentConfig
+from pipeline.datasets.cases import Case
+from pipeline.datasets.split import CaseSplit, split_cases
+from pipeline.errors import DatasetError, SourceError
+from pipeline.progress import Progress
+from pipeline.settings import Settings
+from pipeline.sources.catalog import Catalog
+from pipeline.stages.ingest import ingest_archive
+from pipeline.tracking.registry import VersionRecord
+from pipeline.tracking.run import run_folder
+from pipeline.volumes import Volume
+
+DATASETS, VOLUMES = "datasets", "volumes.json"
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentData:
+    volumes: tuple[Volume, ...]
+    split: CaseSplit
+
+
+def source_folder(source: str | Path, settings: Settings) -> Path:
+    """A folder as it is named: absolute, below the working folder, or below the data folder.
+
+    Raises:
+        SourceError: it is in none of these.
+    """
+    path = Path(source).expanduser()
+    for candidate in (path, settings.data / path):
+        if candidate.exists():
+            return candidate.resolve()
+    raise SourceError(f"no data at {path}, nor at {settings.data / path}; the data folder is set by CELLSCAN_DATA")
+
+
+def experiment_data(
+    config: ExperimentConfig, settings: Settings, progress: Progress | None = None
+) -> ExperimentData:
+    """Ingest what is new in ``config.data.source`` and divide all of it.
+
+    Raises:
+        SourceError: the folder is not there.
+        DatasetError: too little or unsuitable data.
+    """
+    root = _experiment_source(config, settings)
+    ingest_archive(root, settings, progress)
+    volumes = volumes_below(root, settings)
+    return ExperimentData(tuple(volumes), split_cases(config.data, volumes, config.seed))
+
+
+def volumes_below(root: Path, settings: Settings) -> list[Volume]:
+    """The catalog's volumes that came from files below a folder."""
+    return _from_catalog(settings, root=root)
+
+
+def data_of(record: VersionRecord, config: ExperimentConfig, settings: Settings) -> ExperimentData:
+    """The volumes that a version was made from, divided as they were then, whatever was ingested since.
+
+    Raises:
+        DatasetError: volumes or annotations have changed since.
+    """
+    kept = json.loads((run_folder(settings, record.run_id, DATASETS) / VOLUMES).read_text(encoding="utf-8"))
+    try:
+        volumes = _from_catalog(settings, ids=kept["volume_ids"])
+    except SourceError as error:
+        raise DatasetError(
+            f"the data of {record.spec} are no longer in the store of {settings.home}: {error}; "
+            f"ingest {config.data.source} again"
+        ) from error
+    split = split_cases(config.data, volumes, config.seed)
+    if split.digest != kept["digest"]:
+        raise DatasetError(
+            f"the annotations that {record.spec} was made from have changed (digest {split.digest} instead of "
+            f"{kept['digest']}): evaluate it with --data, or train again"
+        )
+    return ExperimentData(tuple(volumes), split)
+
+
+def volumes_record(data: ExperimentData) -> dict[str, object]:
+    """What `data_of` needs to find the data again."""
+    return {"volume_ids": [volume.volume_id for volume in data.volumes], "digest": data.split.digest}
+
+
+def case_rows(cases: Sequence[Case]) -> pd.DataFrame:
+    """One row a case, by digests: nothing here leads to a patient or a path."""
+    rows = [
+        {
+            "case_id": case.case_id,
+            "volume_id": case.volume.volume_id,
+            "patient_key": case.patient_key,
+            "modality": case.volume.modality,
+            "shape": "x".join(str(n) for n in case.grid.shape),
+            "objects": int((~case.annotations.ignore).sum()),
+        }
+        for case in cases
+    ]
+    return pd.DataFrame(rows)
+
+
+def cases_digest(cases: Iterable[Case]) -> str:
+    """16 hex digits over cases and annotations, in any order."""
+    text = hashlib.sha256()
+    for case in sorted(cases, key=lambda case: case.case_id):
+        marks = case.annotations
+        text.update(f"{case.case_id}:{marks.labels}:{marks.ignore.tolist()}".encode())
+        text.update(marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes())
+    return text.hexdigest()[:16]
+
+
+def _experiment_source(config: ExperimentConfig, settings: Settings) -> Path:
+    path = Path(config.data.source).expanduser()
+    root = path if path.is_absolute() else settings.data / path
+    if not root.exists():
+        raise SourceError(f"no data at {root} (data.source is {config.data.source!r}); CELLSCAN_DATA sets the folder")
+    return root.resolve()
+
+
+def _from_catalog(settings: Settings, root: Path | None = None, ids: Sequence[str] | None = None) -> list[Volume]:
+    catalog = Catalog.of(settings)
+    try:
+        return catalog.volumes(root, ids)
+    finally:
+        catalog.close()

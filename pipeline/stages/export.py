@@ -1,0 +1,86 @@
+"""Results of detection → the files that people and other programs read."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.detections import Detections
+from pipeline.detections.geojson import to_geojson
+from pipeline.detections.table import columns, from_frame, to_frame
+from pipeline.detectors.bundle import Bundle
+from pipeline.progress import Progress
+from pipeline.reporting.overlay import overlay_png
+from pipeline.volumes import Volume
+
+
+@dataclass(frozen=True)
+class Exported:
+    """``counts``: volume id → detections at or above the version's threshold."""
+
+    folder: Path
+    counts: dict[str, int]
+
+    def write_summary(self, summary: Mapping[str, object]) -> None:
+        _write(self.folder / "summary.json", json.dumps(summary, indent=1).encode())
+
+
+def export(
+    volumes: Sequence[Volume],
+    results: Mapping[str, Path],
+    bundle: Bundle,
+    out: Path,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write tables, GeoJSON and overlays of what is at or above the version's threshold.
+
+    Args:
+        volumes: in the order of the tables.
+        results: volume id → Parquet file of every detection; volumes without one are left out.
+        bundle: the version's.
+        out: folder; files of an earlier export are replaced, each whole.
+        progress: called after each volume.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    frames, counts = [pd.DataFrame(columns=columns())], {}
+    ready = [volume for volume in volumes if volume.volume_id in results]
+    for n, volume in enumerate(ready):
+        result = results[volume.volume_id]
+        frame = pd.read_parquet(result)
+        detections = from_frame(frame, volume.volume_id, volume.grid, bundle.classes).above(bundle.threshold)
+        counts[volume.volume_id] = len(detections)
+        if len(detections):
+            frames.append(to_frame(detections))
+        _export_one(volume, detections, result, bundle, out)
+        if progress:
+            progress(n + 1, len(ready), "writing results")
+    table = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
+    _write(out / "detections.csv", table.to_csv(index=False).encode())
+    _write(out / "detections.parquet", table.to_parquet(index=False))
+    return Exported(out, counts)
+
+
+def _export_one(volume: Volume, detections: Detections, result: Path, bundle: Bundle, out: Path) -> None:
+    geojson = out / "geojson" / f"{volume.volume_id}.geojson"
+    overlay = out / "overlays" / f"{volume.volume_id}.png"
+    if _newer(overlay, result) and _newer(geojson, result):
+        return
+    _write(geojson, json.dumps(to_geojson(detections)).encode())
+    intensity = bundle.config.preprocessing.intensity
+    picture = overlay_png(volume.array, None, detections, bundle.threshold, intensity=intensity)
+    _write(overlay, picture)
+
+
+def _newer(made: Path, source: Path) -> bool:
+    return made.is_file() and made.stat().st_mtime_ns > source.stat().st_mtime_ns
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,74 @@
+"""One version on one set of cases: detected, scored, and kept as a tracked run, so that it is done once."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.config.evaluation import EvaluationConfig
+from pipeline.datasets.cases import Case
+from pipeline.detectors.bundle import Bundle
+from pipeline.errors import DatasetError
+from pipeline.evaluation import Evaluation, evaluate
+from pipeline.inference.detect import VolumeDetector, score_cases
+from pipeline.progress import Progress
+from pipeline.reporting.figures import save_figures
+from pipeline.settings import Settings
+from pipeline.stages.experiment import case_rows, cases_digest
+from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.registry import VersionRecord
+from pipeline.tracking.run import TrackedRun, run_folder, tracked_run
+
+EVALUATION = "evaluation"
+LEFT_OUT = "left_out_as_trained_on"
+
+
+def own_evaluation(record: VersionRecord, settings: Settings) -> Evaluation:
+    """What a version scored on its own test set when it was made."""
+    return Evaluation.load(run_folder(settings, record.run_id, EVALUATION))
+
+
+def score_version(
+    record: VersionRecord,
+    bundle: Bundle,
+    cases: Sequence[Case],
+    config: EvaluationConfig,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a version on cases, those of patients that shaped it left out and counted.
+
+    Raises:
+        DatasetError: every case belongs to a patient that shaped the version.
+    """
+    seen = set(bundle.training_patients)
+    fair = [case for case in cases if case.patient_key not in seen]
+    if not fair:
+        raise DatasetError(
+            f"{record.spec} was trained on the patients of all {len(cases)} cases; a score on them would say nothing"
+        )
+    key = _key(record, fair, config)
+    tags = {"cellscan.kind": "evaluate", "cellscan.model": record.spec, "cellscan.dataset_digest": cases_digest(fair)}
+    with tracked_run(settings, record.name, key, tags, name=f"evaluate {record.spec}") as run:
+        if run.finished:
+            return Evaluation.load(run_folder(settings, run.run_id, EVALUATION))
+        scored = score_cases(VolumeDetector(bundle, settings.device), fair, progress)
+        evaluation = evaluate(scored, config, bundle.classes, record.spec, bundle.threshold, bundle.config.seed)
+        evaluation = replace(evaluation, counts={**evaluation.counts, LEFT_OUT: len(cases) - len(fair)})
+        run.log_cases(CaseTable(record.name, cases_digest(fair), "test", case_rows(fair)))
+        log_evaluation(run, evaluation)
+    return evaluation
+
+
+def log_evaluation(run: TrackedRun, evaluation: Evaluation) -> None:
+    """Figures as numbers, as tables and as pictures."""
+    run.log_evaluation(evaluation)
+    with tempfile.TemporaryDirectory() as folder:
+        run.log_figures(save_figures(evaluation, Path(folder)))
+
+
+def _key(record: VersionRecord, cases: Sequence[Case], config: EvaluationConfig) -> str:
+    parts = ["evaluate", record.spec, record.run_id, cases_digest(cases), config.model_dump_json()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,164 @@
+"""One experiment → one registered version with its evaluation."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.config import ExperimentConfig
+from pipeline.detectors.bundle import Bundle
+from pipeline.evaluation import Evaluation, evaluate
+from pipeline.inference.detect import VolumeDetector, score_cases
+from pipeline.progress import Progress
+from pipeline.settings import Settings
+from pipeline.stages.experiment import DATASETS, VOLUMES, ExperimentData, case_rows, experiment_data, volumes_record
+from pipeline.stages.pictures import log_pictures
+from pipeline.stages.scoring import EVALUATION, log_evaluation
+from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, register, resolve
+from pipeline.tracking.run import TrackedRun, run_folder, tracked_run
+from pipeline.tracking.session import prepare
+from pipeline.training.train import TrainingResult, train
+
+VERSION_TAG = "cellscan.model"
+SECONDS_TAG = "cellscan.training_seconds"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedVersion:
+    """``seconds`` in the training loop, over all starts. ``reused``: it was there before, nothing was done."""
+
+    name: str
+    version: str
+    run_id: str
+    seconds: float
+    reused: bool
+    evaluation: Evaluation
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "run_id": self.run_id,
+            "seconds": self.seconds,
+            "reused": self.reused,
+            "evaluation": self.evaluation.summary(),
+        }
+
+
+def train_version(
+    config: ExperimentConfig, settings: Settings, progress: Progress | None = None
+) -> TrainedVersion:
+    """Train an experiment on what its folder holds now, evaluate it on its test cases, register it.
+
+    The work is named by configuration, data and the weights it starts from. Stopped anywhere and started again it
+    continues; finished, it is given back as it is.
+
+    Raises:
+        SourceError: the experiment's folder is not there.
+        DatasetError: its data are too few or unsuitable.
+        TrackingError: another process is at the same work.
+    """
+    prepare(settings, progress)
+    data = experiment_data(config, settings, progress)
+    initial = _initial(config, settings)
+    key = _run_key(config, data, initial)
+    tags = {
+        "cellscan.kind": "train",
+        "cellscan.config_digest": config.digest(),
+        "cellscan.dataset_digest": data.split.digest,
+    }
+    with tracked_run(settings, config.name, key, tags, name=f"train {config.name} {key[:6]}") as run:
+        if run.finished:
+            return _finished(config, run, settings)
+        folder = settings.runs / key
+        result = _train(config, data, folder, settings, initial, run, progress)
+        bundle = Bundle.load(result.bundle_folder)
+        evaluation = _evaluate_once(config, bundle, data, folder, settings, progress)
+        version = register(
+            settings, run.run_id, result.bundle_folder, config.name, key, _version_tags(tags, evaluation), bundle.threshold
+        )
+        evaluation = replace(evaluation, version=f"{config.name}/{version}")
+        log_evaluation(run, evaluation)
+        log_pictures(run, bundle, data.split.test[0])
+        run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
+    return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
+
+
+def _train(
+    config: ExperimentConfig,
+    data: ExperimentData,
+    folder: Path,
+    settings: Settings,
+    initial: VersionRecord | None,
+    run: TrackedRun,
+    progress: Progress | None,
+) -> TrainingResult:
+    _log_start(config, data, run)
+
+    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
+        run.log_epoch(epoch, _epoch_figures(figures))
+
+    weights = Bundle.load(initial.bundle_folder) if initial else None
+    result = train(config, data.split, folder, settings, weights, on_epoch, progress)
+    for figures in result.history:  # epochs whose start was killed between training and logging
+        run.log_epoch(int(figures["epoch"]), _epoch_figures(figures))
+    return result
+
+
+def _log_start(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) -> None:
+    run.log_config(config)
+    for side, cases in data.split.sides().items():
+        context = {"train": "training"}.get(side, side)
+        run.log_cases(CaseTable(config.name, data.split.digest, context, case_rows(cases)))
+    run.log_json(f"{DATASETS}/{VOLUMES}", volumes_record(data))
+    run.log_json(f"{DATASETS}/split.json", data.split.summary())
+
+
+def _epoch_figures(figures: dict[str, float]) -> dict[str, float]:
+    return {f"epoch_{name}" if name == "seconds" else name: value for name, value in figures.items() if name != "epoch"}
+
+
+def _evaluate_once(
+    config: ExperimentConfig,
+    bundle: Bundle,
+    data: ExperimentData,
+    folder: Path,
+    settings: Settings,
+    progress: Progress | None,
+) -> Evaluation:
+    """The test cases are detected on once, also when registering is tried again. The version has no number yet."""
+    kept = folder / EVALUATION
+    if (kept / "evaluation.json").is_file():  # written last
+        return Evaluation.load(kept)
+    scored = score_cases(VolumeDetector(bundle, settings.device), data.split.test, progress)
+    evaluation = evaluate(scored, config.evaluation, config.data.classes, config.name, bundle.threshold, config.seed)
+    evaluation.save(kept)
+    return evaluation
+
+
+def _version_tags(tags: dict[str, str], evaluation: Evaluation) -> dict[str, str]:
+    figure = evaluation.metrics[evaluation.primary]
+    return {**tags, "cellscan.primary": evaluation.primary, "cellscan.primary_figure": str(figure)}
+
+
+def _finished(config: ExperimentConfig, run: TrackedRun, settings: Settings) -> TrainedVersion:
+    record = resolve(settings, str(run.tag(VERSION_TAG)))
+    evaluation = Evaluation.load(run_folder(settings, run.run_id, EVALUATION))
+    seconds = float(run.tag(SECONDS_TAG) or "nan")
+    return TrainedVersion(config.name, record.version, run.run_id, seconds, True, evaluation)
+
+
+def _initial(config: ExperimentConfig, settings: Settings) -> VersionRecord | None:
+    if config.training.initial_weights is None:
+        return None
+    return resolve(settings, config.training.initial_weights)
+
+
+def _run_key(config: ExperimentConfig, data: ExperimentData, initial: VersionRecord | None) -> str:
+    # An alias such as @champion moves; the weights that it named when the work began do not.
+    parts = [config.digest(), data.split.digest, initial.tags[DIGEST_TAG] if initial else ""]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
