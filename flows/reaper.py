@@ -4,7 +4,7 @@ import inspect
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -26,7 +26,7 @@ def crash_dead_runs() -> int:
     with get_client(sync_client=True) as client:
         dead = [run for run in _running_here(client) if not _is_alive(run)]
         for run in dead:
-            state = Crashed(message="its process ended without a word; started again, the work continues")
+            state: State = Crashed(message="its process ended without a word; started again, the work continues")
             client.set_flow_run_state(run.id, state, force=True)
     return len(dead)
 

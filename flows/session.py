@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.surroundings import reporting_to
 from pipeline.errors import TrackingError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
@@ -28,7 +29,9 @@ _WHAT = "starting Prefect"
 
 
 @contextmanager
-def prefect_session(settings: Settings, progress: Progress | None = None, quiet: bool = True) -> Iterator[str]:
+def prefect_session(
+    settings: Settings, progress: Progress | None = None, quiet: bool = True, schedules: bool = False
+) -> Iterator[str]:
     """Flows inside the block run against the server whose API address is given.
 
     With ``settings.prefect_api_url`` that is the user's server. Without, one is started on a free port of
@@ -36,8 +39,9 @@ def prefect_session(settings: Settings, progress: Progress | None = None, quiet:
 
     Args:
         settings: where things are.
-        progress: called while the server starts.
+        progress: called while the server starts, and by the work inside the block.
         quiet: nothing that Prefect logs reaches the screen; its pages still show it.
+        schedules: a server of our own also starts what is scheduled and shows its pages, which takes it longer.
 
     Raises:
         TrackingError: the user's server does not answer, or ours did not come up; the message names its log.
@@ -49,8 +53,9 @@ def prefect_session(settings: Settings, progress: Progress | None = None, quiet:
             address = settings.prefect_api_url
             _check(address)
         else:
-            address = stack.enter_context(_own_server(settings.home / "prefect", progress))
-        stack.enter_context(_talk_to(address, settings, quiet))
+            address = stack.enter_context(_own_server(settings.home / "prefect", progress, schedules))
+        stack.enter_context(_talk_to(address, quiet))
+        stack.enter_context(reporting_to(progress))
         yield address
 
 
@@ -62,14 +67,14 @@ def pages(settings: Settings) -> str:
 
 
 @contextmanager
-def _own_server(home: Path, progress: Progress | None) -> Iterator[str]:
+def _own_server(home: Path, progress: Progress | None, schedules: bool) -> Iterator[str]:
     home.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     address = f"http://127.0.0.1:{port}/api"
     log = home / "server.log"
     # The first start builds the database; two at once would build it twice.
     with FileLock(home / "start.lock", timeout=_START_SECONDS), _environment(PREFECT_HOME=str(home)):
-        server = _start(home, port, log)
+        server = _start(port, log, schedules)
         try:
             import prefect  # noqa: F401 - takes seconds, which the server needs as well
 
@@ -83,14 +88,15 @@ def _own_server(home: Path, progress: Progress | None) -> Iterator[str]:
         _stop(server)
 
 
-def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def _start(port: int, log: Path, schedules: bool) -> subprocess.Popen[bytes]:
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"},
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{log.parent / 'prefect.db'}",
         "PREFECT__SERVER_FINAL": "1",
     }
+    if not schedules:
+        environment["PREFECT__SERVER_EPHEMERAL"] = "1"
     with log.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(port)],
@@ -128,7 +134,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _talk_to(address: str, settings: Settings, quiet: bool) -> Iterator[None]:
+def _talk_to(address: str, quiet: bool) -> Iterator[None]:
     from prefect import tags
     from prefect.logging.configuration import setup_logging
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings

@@ -76,7 +76,7 @@ def detect(
         from pipeline.stages.detect import detect_archive
 
         summary = detect_archive(version, path, out, Settings.from_environment(), screen.progress)
-        screen.say(*detect_lines(summary, out))
+        screen.say(*detect_lines(summary))
         screen.give(summary)
         if strict and summary.quarantined:
             raise typer.Exit(PARTIAL)

@@ -1,7 +1,6 @@
 """Records of the stages → the lines that a user reads."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,9 +51,8 @@ def trained_line(trained: "TrainedVersion") -> str:
 
 def evaluation_lines(evaluation: "Evaluation") -> list[str]:
     """The primary figure first, then the others, each with its interval."""
-    counts = ", ".join(f"{count} {name}" for name, count in evaluation.counts.items())
-    share = f"{evaluation.confidence:.0%}"
-    lines = [f"{evaluation.version} on {counts} (figures with {share} intervals)"]
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in evaluation.counts.items() if count)
+    lines = [f"{evaluation.version} on {counts}; figures with {evaluation.confidence:.0%} intervals:"]
     names = sorted(evaluation.metrics, key=lambda name: name != evaluation.primary)
     width = max((len(name) for name in names), default=0)
     return [*lines, *(f"  {name:{width}}  {evaluation.metrics[name]}" for name in names)]
@@ -82,5 +80,17 @@ def _signed(estimate: "Estimate") -> str:
     return f"{estimate.value:+.3f} [{estimate.lower:+.3f}, {estimate.upper:+.3f}]"
 
 
-def detect_lines(summary: "DetectSummary", out: Path) -> list[str]:
-    raise NotImplementedError
+def detect_lines(summary: "DetectSummary") -> list[str]:
+    """Counts, then each reason for which a file or scan was left out."""
+    head = (
+        f"{summary.model}: {summary.detections} detections with a score of at least {summary.threshold:.2f} in "
+        f"{len(summary.scans)} scans ({summary.detected_now} now, {summary.done_before} before): {summary.out}"
+    )
+    quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
+    unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
+    return [head, *quarantined, *unsuited]
+
+
+def scan_lines(summary: "DetectSummary") -> list[str]:
+    """Each scan that was detected on."""
+    return [f"  {scan['path']}: {scan['detections']} detections" for scan in summary.scans]

@@ -73,7 +73,7 @@ def compare(
         from pipeline.cli.lines import comparison_lines
         from pipeline.stages.compare import compare_versions
 
-        comparison = compare_versions(a, b, Settings.from_environment())
+        comparison = compare_versions(a, b, Settings.from_environment(), screen.progress)
         screen.say(*comparison_lines(comparison))
         screen.give(comparison)
 
@@ -94,7 +94,7 @@ def promote(
         from pipeline.stages.promote import promote_version
 
         name, number = parse_version(version)
-        decision = promote_version(name, number, Settings.from_environment(), force=force)
+        decision = promote_version(name, number, Settings.from_environment(), force, screen.progress)
         verb = "promoted" if decision.promoted else "not promoted"
         screen.say(f"{version} {verb}: {decision.reason}; @champion is {name}/{decision.champion}")
         screen.give(decision)
@@ -103,7 +103,9 @@ def promote(
 
 
 def report(
-    target: Annotated[str, typer.Argument(help="name/3, name@champion, or two versions: name/2..name/3.")],
+    targets: Annotated[
+        list[str], typer.Argument(help="name/3, name@champion, or two versions: name/2..name/3; one or several.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file to write.", show_default="in the home folder")
     ] = None,
@@ -111,10 +113,10 @@ def report(
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write one HTML file on a version, or on two compared: scores, curves, missed and false findings, data, model."""
+    """Write one HTML file on versions, or on two compared: scores, curves, missed and false findings, data, model."""
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.stages.report import write_report
 
-        written = write_report(target, Settings.from_environment(), out)
+        written = write_report(targets, Settings.from_environment(), out, screen.progress)
         screen.say(f"report: {written}")
         screen.give({"report": written})

@@ -46,4 +46,13 @@ def run(
     Ingest, train, evaluate, compare with the champion, promote, detect, report. What was done before is not done
     again.
     """
-    raise NotImplementedError
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from flows.parameters import Experiment as Chosen
+        from pipeline.cli.flow import run_whole
+        from pipeline.config import load_experiment
+
+        load_experiment(experiment, overrides or ())
+        chosen = Chosen(path=experiment, overrides=tuple(overrides or ()))
+        outcome = run_whole([chosen], Settings.from_environment(), screen, archive, out, verbose)
+        screen.say(*outcome.lines())
+        screen.give(outcome)

@@ -50,6 +50,9 @@ class DataConfig(Config):
     classes: tuple[str, ...] = Field(min_length=1)
     modalities: tuple[str, ...] = Field((), description="DICOM Modality values to take; empty: all")
     where: dict[str, str] = Field(default_factory=dict, description="attributes that a volume must have, e.g. stain")
+    in_pixels: bool = Field(
+        False, description="2D: distances and sizes are in pixels, also for images whose header states a physical size"
+    )
     merge_classes: bool = Field(False, description="every label becomes the single class named")
     point_box: float | None = Field(
         None, gt=0, description="edge of the nominal box around centre-only annotations, in the grid's unit"

@@ -12,9 +12,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from pipeline.types import Image
 from pipeline.volumes import Volume
 
-# Mean step of the quantile features below which two images count as siblings, on a scale where the spread of
-# a whole set is 1. Larger joins more.
-SIBLING_DISTANCE = 0.35
+# Distance of the standardised features below which two images count as siblings: 1 is the spread of the whole set.
+# Larger joins more; on DSB 2018, 0.15 gives 147 groups of 541 fluorescence fields and 0.35 gives 31.
+SIBLING_DISTANCE = 0.15
 _QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 
 

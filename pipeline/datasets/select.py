@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config.data import DataConfig
 from pipeline.errors import DatasetError
-from pipeline.geometry import Boxes
+from pipeline.geometry import Boxes, Grid
 from pipeline.volumes import UNLABELLED, Annotations, Volume
 
 
@@ -24,7 +24,8 @@ def select_volumes(config: DataConfig, volumes: Sequence[Volume]) -> list[Volume
             f"no annotated {config.dims}D volume fits data.modalities={list(config.modalities)} and "
             f"data.where={config.where}; the catalog holds {len(volumes)} volumes of {kinds or 'no kind'} there"
         )
-    return [replace(volume, annotations=_in_classes(config, volume)) for volume in chosen]
+    placed = [_in_pixels(volume) for volume in chosen] if config.in_pixels else chosen
+    return [replace(volume, annotations=_in_classes(config, volume)) for volume in placed]
 
 
 def _wanted(config: DataConfig, volume: Volume) -> bool:
@@ -34,6 +35,14 @@ def _wanted(config: DataConfig, volume: Volume) -> bool:
         and (not config.modalities or volume.modality in config.modalities)
         and all(volume.attributes.get(key) == value for key, value in config.where.items())
     )
+
+
+def _in_pixels(volume: Volume) -> Volume:
+    annotations = volume.annotations
+    assert annotations is not None
+    grid = Grid.of_pixels(volume.grid.shape)
+    boxes = Boxes(annotations.boxes.lower, annotations.boxes.upper, grid)
+    return replace(volume, grid=grid, annotations=replace(annotations, boxes=boxes))
 
 
 def _in_classes(config: DataConfig, volume: Volume) -> Annotations:

@@ -10,6 +10,7 @@ small: four can be swapped in 16 ways.
 """
 
 import numpy as np
+import pandas as pd
 
 from pipeline.errors import DatasetError
 from pipeline.evaluation.figures import Measured
@@ -24,8 +25,8 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
     """Differences B - A of every figure that both have, with paired intervals and p values.
 
     f1, precision, recall, class figures and the count error hold at each version's own threshold. Class figures are
-    left out where the two were evaluated for different classes. A version against
-    itself differs by exactly 0 with p = 1.
+    left out where the two were evaluated for different classes. A version against itself differs by exactly 0 with
+    p = 1.
 
     Args:
         a: the version compared with, usually the champion.
@@ -37,7 +38,7 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
         DatasetError: the two were not evaluated on the same cases and annotations by the same match rule.
     """
     _check(a, b)
-    patients = a.cases["patient_key"].to_numpy(dtype=str)
+    patients = _cases(a)["patient_key"].to_numpy(dtype=str)
     count = len(np.unique(patients))
     classes = _classes(a) if set(_classes(a)) == set(_classes(b)) else ()
     one, other = _measured(a, classes), _measured(b, classes)
@@ -67,11 +68,7 @@ def _check(a: Evaluation, b: Evaluation) -> None:
     if a.match_rule != b.match_rule:
         raise DatasetError(f"{what}: their match rules differ, {a.match_rule} and {b.match_rule}; {again}")
     keys = ["case_id", "patient_key"]
-    if (
-        not a.cases[keys]
-        .sort_values(keys, ignore_index=True)
-        .equals(b.cases[keys].sort_values(keys, ignore_index=True))
-    ):
+    if not _cases(a)[keys].equals(_cases(b)[keys]):
         raise DatasetError(f"{what}: they pair cases with other patients; {again}, from the same catalog")
 
 
@@ -81,9 +78,12 @@ def _classes(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(name for name in names if name != "weighted")
 
 
+def _cases(evaluation: Evaluation) -> pd.DataFrame:
+    return evaluation.cases.sort_values("case_id", ignore_index=True)
+
+
 def _measured(evaluation: Evaluation, classes: tuple[str, ...]) -> Measured:
-    cases = evaluation.cases.sort_values("case_id", ignore_index=True)
-    return Measured.of(cases, evaluation.objects, evaluation.threshold, classes)
+    return Measured.of(_cases(evaluation), evaluation.objects, evaluation.threshold, classes)
 
 
 def _differences(one: Measured, other: Measured, weights: np.ndarray) -> dict[str, np.ndarray]:

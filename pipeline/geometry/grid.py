@@ -40,8 +40,8 @@ class Grid:
         aff.check(matrix, "grid")
 
     @classmethod
-    def of_pixels(cls, shape: tuple[int, int]) -> Self:
-        """The grid of a 2D image without a physical size: world = pixel index."""
+    def of_pixels(cls, shape: tuple[int, ...]) -> Self:
+        """The grid of a 2D image ``(i, j)`` without a physical size: world = pixel index."""
         return cls(shape, np.eye(3), "px")
 
     @property

@@ -1,6 +1,7 @@
 """A scan → detections on the grid it was acquired on."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -43,8 +44,10 @@ class VolumeDetector:
         Returns:
             Every detection with a score of at least ``inference.score_floor``, on ``grid``.
         """
-        prepared = prepare(image, grid, self.config.preprocessing)
-        return detect_prepared(self.network, self.config, prepared.image, prepared.grid, grid, volume_id)
+        working = Grid.of_pixels(grid.shape) if self.config.data.in_pixels else grid
+        prepared = prepare(image, working, self.config.preprocessing)
+        found = detect_prepared(self.network, self.config, prepared.image, prepared.grid, working, volume_id)
+        return found if working is grid else replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, grid))
 
 
 def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progress | None = None) -> list[ScoredCase]:

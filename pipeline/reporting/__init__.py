@@ -1,1 +1,1 @@
-
+"""Evaluations → figures, overlays and one self-contained page (entry: `pipeline.reporting.report`)."""

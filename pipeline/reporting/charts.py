@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Tree
 from markupsafe import Markup
 
 from pipeline.evaluation import Curve, Estimate
+from pipeline.reporting.naming import axis_name
 
 SERIES = 6
 _WIDTH, _HEIGHT = 560, 360
@@ -140,8 +141,8 @@ def _frame(root: Tree.Element, across: Axis, up: Axis, curve: Curve) -> None:
         y, ends = str(up.at(value)), {"x1": str(across.start), "x2": str(across.end)}
         Tree.SubElement(root, "line", {**ends, "y1": y, "y2": y, "class": "grid"})
         _text(root, text, across.start - 8, up.at(value) + 4, "end")
-    _text(root, curve.x_name, (across.start + across.end) / 2, _HEIGHT - 10, "middle", "name")
-    name = _text(root, curve.y_name, 14, (up.start + up.end) / 2, "middle", "name")
+    _text(root, axis_name(curve.x_name), (across.start + across.end) / 2, _HEIGHT - 10, "middle", "name")
+    name = _text(root, axis_name(curve.y_name), 14, (up.start + up.end) / 2, "middle", "name")
     name.set("transform", f"rotate(-90 14 {(up.start + up.end) / 2})")
 
 

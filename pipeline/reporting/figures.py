@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from pipeline.evaluation import Curve, Evaluation
 from pipeline.reporting.naming import interval, is_share, metric_name, number
@@ -67,6 +68,7 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
         axes.set_xscale("log", base=2)
         last = max([8.0, *curve.x])
         axes.set_xlim(0.125, last)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         points = [(max(x, 2**-6), y) for x, y in zip(curve.x, curve.y, strict=True)]
     else:
         axes.set_xlim(0, 1)

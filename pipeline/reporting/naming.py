@@ -36,6 +36,11 @@ def metric_name(metric: str) -> str:
     return metric
 
 
+def axis_name(name: str) -> str:
+    """One word for one thing: the tables say sensitivity."""
+    return "sensitivity" if name == "recall" else name
+
+
 def short_name(task: str, version: str) -> str:
     """``cells/3`` under the heading ``cells`` → ``version 3``; any other name as it is."""
     own = version.removeprefix(f"{task}/")

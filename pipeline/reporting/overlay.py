@@ -1,7 +1,8 @@
 """One picture of a case with annotations and detections on it, as PNG.
 
 Annotations are dashed and blue, detections solid and orange with their score, ignored annotations dotted and grey: told
-apart by line as well as by colour. Every line has a dark rim, so that it shows on bright tissue and on dark CT.
+apart by line as well as by colour. Where only points were annotated, annotations are crosses and detections rings.
+Every line has a dark rim, so that it shows on bright tissue and on dark CT.
 """
 
 import io
@@ -96,6 +97,9 @@ def _draw_outline(pen: ImageDraw.ImageDraw, outline: Outline, stretch: tuple[flo
     top, bottom = outline.top * stretch[1], outline.bottom * stretch[1]
     if outline.point:
         x, y = (left + right) / 2, (top + bottom) / 2
+        if outline.role == "detection":
+            _draw_ring(pen, x, y, (right - left) / 3, outline.wrong)
+            return
         strokes = [((x - 4, y), (x + 4, y)), ((x, y - 4), (x, y + 4))]
     else:
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
@@ -108,6 +112,13 @@ def _draw_outline(pen: ImageDraw.ImageDraw, outline: Outline, stretch: tuple[flo
     for colour, thickness in ((_RIM, width + 2), (COLOURS[outline.role], width)):
         for start, end in strokes:
             pen.line([start, end], fill=colour, width=thickness)
+
+
+def _draw_ring(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, wrong: bool) -> None:
+    width = 3 if wrong else 2
+    for colour, more in ((_RIM, 1), (COLOURS["detection"], 0)):
+        reach = radius + more
+        pen.ellipse([x - reach, y - reach, x + reach, y + reach], outline=colour, width=width + 2 * more)
 
 
 def _pieces(

@@ -21,6 +21,7 @@ from pipeline.reporting.figures import operating_point
 from pipeline.reporting.gallery import CasePicture
 from pipeline.reporting.model_card import CardRow, card_rows, kind_of
 from pipeline.reporting.naming import (
+    axis_name,
     higher_is_better,
     interval,
     is_share,
@@ -139,6 +140,7 @@ class TaskView:
     charts: list[Chart]
     gallery: list[Group]
     pictured_version: str
+    points: bool
     left_out: int
     features: str
     card: list[CardRow]
@@ -178,6 +180,7 @@ def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
         charts=_charts(task),
         gallery=groups,
         pictured_version=short_name(task.name, task.pictured_version or lead.version),
+        points=_points(task.pictures),
         left_out=left_out,
         features=bytes_uri(task.feature_maps, "image/png") if task.feature_maps else "",
         card=card_rows(task.config, lead, task.facts, unit) if task.config else [],
@@ -220,7 +223,7 @@ def _verdict(task: str, comparison: Comparison, confidence: float) -> str:
     if p < 1 - confidence:
         return f"{upper_b} is {word} than {a}: {shown}."
     few = _count(comparison.patients, "patient")
-    return f"{upper_b} looks {word} than {a}, but {few} cannot settle it: {shown}."
+    return f"{upper_b} looks {word} than {a}, but {few} do not settle it: {shown}."
 
 
 def _signed(value: float) -> str:
@@ -306,18 +309,17 @@ def _differences(task: str, comparison: Comparison, confidence: float) -> Differ
             "for being many."
         ),
         axis=axis_cell(axis),
-        rows=[_difference_row(comparison, name, axis, (a, b)) for name in ordered],
+        rows=[_difference_row(comparison, name, axis, (a, b), confidence) for name in ordered],
     )
 
 
-def _difference_row(comparison: Comparison, name: str, axis: Axis, versions: tuple[str, str]) -> DifferenceRow:
+def _difference_row(
+    comparison: Comparison, name: str, axis: Axis, versions: tuple[str, str], confidence: float
+) -> DifferenceRow:
     one = comparison.differences[name]
-    sign = 1 if higher_is_better(name) else -1
     favours = ""
-    if sign * one.lower > 0 and sign * one.upper > 0:
-        favours = versions[1]
-    elif sign * one.lower < 0 and sign * one.upper < 0:
-        favours = versions[0]
+    if comparison.p_values[name] < 1 - confidence and not one.lower <= 0 <= one.upper:
+        favours = versions[int((one.value > 0) == higher_is_better(name))]
     return DifferenceRow(
         metric=metric_name(name),
         primary=name == comparison.primary,
@@ -352,7 +354,9 @@ def _charts(task: TaskReport) -> list[Chart]:
         curve = series[0].curve
         label = f"{title} of {', '.join(one.name for one in series)}; the table below the chart has the numbers"
         svg = line_chart(series, label, froc=froc)
-        charts.append(Chart(title, svg, curve.x_name, curve.y_name, [f"{x:g}" for x in marks], rows))
+        charts.append(
+            Chart(title, svg, axis_name(curve.x_name), axis_name(curve.y_name), [f"{x:g}" for x in marks], rows)
+        )
     return charts
 
 
@@ -371,6 +375,11 @@ def _gallery(pictures: Sequence[CasePicture], budget: Budget) -> tuple[list[Grou
         if shown:
             groups.append(Group(kind, heading, explanation, shown, any(len(one.panels) > 1 for one in shown)))
     return groups, left_out
+
+
+def _points(pictures: Sequence[CasePicture]) -> bool:
+    """Whether the pictures mark centres, which decides on the signs of the legend."""
+    return any(one.point for picture in pictures for panel in picture.panels for one in panel.outlines)
 
 
 def _cases(lead: Evaluation) -> tuple[list[str], list[list[str]], int]:

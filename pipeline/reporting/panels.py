@@ -24,7 +24,8 @@ class Marks:
     """Boxes of one role on a case's grid.
 
     ``wrong`` is bool ``(n,)``: missed annotations or false detections, drawn bolder. ``scores`` is ``(n,)`` or
-    ``None``. ``points``: only the centres mean something. ``focus``: the index that the picture is about.
+    ``None``. ``points``: only the centres mean something, of
+    annotations and of the detections that learned from them. ``focus``: the index that the picture is about.
     """
 
     role: Role
@@ -37,7 +38,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Outline:
-    """One rectangle in picture coordinates; ``point``: draw its centre only."""
+    """One rectangle in picture coordinates; ``point``: its size is nominal, so draw a cross or a ring."""
 
     left: float
     top: float
@@ -251,5 +252,6 @@ def marks_of(
             skipped = annotations.boxes[annotations.ignore]
             marks.append(Marks("ignored", skipped, np.zeros(len(skipped), dtype=bool), points=points))
     wrong = np.zeros(len(detections), dtype=bool) if false is None else np.asarray(false, dtype=bool)
-    marks.append(Marks("detection", detections.boxes, wrong, scores=detections.scores))
+    points = annotations is not None and annotations.from_points
+    marks.append(Marks("detection", detections.boxes, wrong, scores=detections.scores, points=points))
     return marks

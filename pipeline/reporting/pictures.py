@@ -34,7 +34,8 @@ def panel_svg(panel: Panel, title: str) -> Markup:
         for wrong in (False, True):
             group = [one for one in panel.outlines if one.role == role and one.wrong == wrong]
             if group:
-                _outlines(root, group, panel.aspect, f"{role} {'differs' if wrong else 'agrees'}")
+                classes = [role, "differs" if wrong else "agrees", *(["points"] if group[0].point else [])]
+                _outlines(root, group, panel.aspect, " ".join(classes))
     for one in panel.outlines:
         if one.focus:
             _focus(root, one, panel.aspect)
@@ -76,6 +77,10 @@ def _shape(one: Outline, aspect: float) -> str:
         return f"M{left:.1f} {top:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
     arm = width / 4
     x, y = left + width / 2, top + height / 2
+    if one.role == "detection":
+        ring = width / 3
+        arc = f"a{ring:.1f} {ring:.1f} 0 1 0"
+        return f"M{x - ring:.1f} {y:.1f}{arc} {2 * ring:.1f} 0{arc} {-2 * ring:.1f} 0z"
     return f"M{x - arm:.1f} {y:.1f}h{2 * arm:.1f}M{x:.1f} {y - arm:.1f}v{2 * arm:.1f}"
 
 

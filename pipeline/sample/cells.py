@@ -61,8 +61,8 @@ class Population:
     unevenness: float
 
 
-TUMOUR_NUCLEI = Population(radius=(6.2, 8.8), stretch=(1.05, 1.7), unevenness=0.055)
-OTHER_NUCLEI = Population(radius=(3.4, 4.4), stretch=(1.0, 1.25), unevenness=0.015)
+TUMOUR_NUCLEI = Population(radius=(5.6, 8.8), stretch=(1.05, 1.7), unevenness=0.055)
+OTHER_NUCLEI = Population(radius=(3.4, 5.0), stretch=(1.0, 1.25), unevenness=0.015)
 
 
 def draw_nuclei(
@@ -86,7 +86,7 @@ def draw_nuclei(
     pixels = tuple(np.clip(np.round(centres), 0, np.array(nest.shape) - 1).astype(int).T)
     tumour = rng.random(tries) < np.where(nest[pixels] > 0.5, 0.95, 0.001)
     radii = np.where(tumour, rng.uniform(*populations[0].radius, tries), rng.uniform(*populations[1].radius, tries))
-    room = rng.uniform(closeness, closeness + 0.08, tries) * np.where(tumour, 1.0, 0.9)
+    room = rng.uniform(closeness, closeness + 0.08, tries) * np.where(tumour, 0.97, 0.86)
     settles = tumour | (rng.random(tries) < _crowding(rng, nest.shape)[pixels])
     others = round(count * rng.uniform(0.25, 0.4))
     chosen: list[int] = []

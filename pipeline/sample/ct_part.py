@@ -60,7 +60,7 @@ def plan_ct(seed: int, index: int) -> CtPlan:
 def _diameters(rng: np.random.Generator, index: int) -> np.ndarray:
     if index in WITHOUT_FINDING:
         return np.zeros(0)
-    diameters = draw_diameters(rng, int(rng.integers(1, 5)))
+    diameters = draw_diameters(rng, int(rng.choice([1, 2, 3, 3, 4, 4])))
     # Both ends of the range are in every archive.
     if index == 3:
         diameters[0] = LARGEST_MM

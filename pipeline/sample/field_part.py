@@ -14,6 +14,7 @@ from pipeline.sample.fluorescence import draw_fluorescence_field
 from pipeline.sample.noise import Part, stream
 from pipeline.sample.split import split_of
 from pipeline.sample.staining import PIXEL_UM, Stain, draw_he_field
+from pipeline.volumes.volume import UNLABELLED
 
 HE_FIELDS = 30
 HE_A_PATIENT = 3
@@ -64,7 +65,7 @@ def write_fluorescence(root: Path, seed: int, index: int) -> Contribution:
 def _some_unlabelled(rng: np.random.Generator, labels: Sequence[str]) -> list[str]:
     """As in real data: of some nuclei nobody said what they are."""
     unsure = rng.random(len(labels)) < UNLABELLED_SHARE
-    return ["unlabelled" if hidden else label for label, hidden in zip(labels, unsure, strict=True)]
+    return [UNLABELLED if hidden else label for label, hidden in zip(labels, unsure, strict=True)]
 
 
 def _visible_classes(name: str, field: Field) -> tuple[tuple[str, ...], ...]:

@@ -60,7 +60,8 @@ def draw_he_field(rng: np.random.Generator, stain: Stain, count: int) -> Field:
         instances[print_.window][print_.inside] = index + 1
         _stain_nucleus(rng, haematoxylin, eosin, print_, grain, bool(nuclei.tumour[index]))
         lower[index], upper[index] = nuclei.extent(index)
-    thickness = np.clip(1 + 0.16 * smooth_noise(rng, shape, 40.0), 0.6, 1.4)
+    _add_dust(rng, haematoxylin)
+    thickness = np.clip(1 + 0.2 * smooth_noise(rng, shape, 40.0), 0.55, 1.5)
     light = stain.photograph(haematoxylin * thickness, eosin * thickness)
     light = gaussian_filter(light, (0.75, 0.75, 0)) + rng.normal(0, 2.5, light.shape)
     edge = np.array(shape) - 0.5
@@ -101,8 +102,8 @@ def _tissue(rng: np.random.Generator, nest: np.ndarray) -> tuple[np.ndarray, np.
     nest_eosin = 0.34 + 0.05 * smooth_noise(rng, shape, 1.5) + 0.04 * smooth_noise(rng, shape, 10.0)
     eosin = nest * nest_eosin + (1 - nest) * stroma_eosin
     stroma_haematoxylin = 0.07 + 0.04 * np.clip(-fibres, 0, 2)
-    basophilia = 0.3 + 0.16 * smooth_noise(rng, shape, 9.0) + 0.05 * smooth_noise(rng, shape, 1.8)
-    haematoxylin = nest * np.clip(basophilia, 0.08, 0.65) + (1 - nest) * stroma_haematoxylin
+    basophilia = 0.34 + 0.2 * smooth_noise(rng, shape, 9.0) + 0.05 * smooth_noise(rng, shape, 1.8)
+    haematoxylin = nest * np.clip(basophilia, 0.08, 0.75) + (1 - nest) * stroma_haematoxylin
     retraction = np.clip(1 - np.abs(nest - 0.25) / 0.2, 0, 1) * np.clip(smooth_noise(rng, shape, 12.0), 0, 1)
     return np.clip(haematoxylin, 0, None) * (1 - 0.8 * retraction), np.clip(eosin, 0, None) * (1 - 0.8 * retraction)
 
@@ -139,6 +140,19 @@ def _add_red_cells(
             haematoxylin *= 1 - share
 
 
+def _add_dust(rng: np.random.Generator, haematoxylin: np.ndarray) -> None:
+    """Specks of stain and of dead nuclei: darker than any nucleus, and smaller."""
+    count = rng.integers(15, 50)
+    middles = rng.uniform(2, np.array(haematoxylin.shape) - 3, (count, 2))
+    for middle, radius in zip(middles, rng.uniform(0.5, 1.3, count), strict=True):
+        i, j = np.round(middle).astype(int)
+        window = (slice(i - 2, i + 3), slice(j - 2, j + 3))
+        di, dj = np.ogrid[i - 2 : i + 3, j - 2 : j + 3]
+        share = np.clip(radius + 0.5 - np.hypot(di - middle[0], dj - middle[1]), 0, 1)
+        patch = haematoxylin[window]
+        patch += share * np.clip(1.9 - patch, 0, None)
+
+
 def _stain_nucleus(
     rng: np.random.Generator,
     haematoxylin: np.ndarray,
@@ -147,16 +161,17 @@ def _stain_nucleus(
     grain: np.ndarray,
     tumour: bool,
 ) -> None:
-    """Tumour: pale with a rim, clumped chromatin and nucleoli. Other: dark throughout."""
+    """Tumour: pale with a rim, clumped chromatin and nucleoli; few are dark. Other: dark throughout; some paler."""
     depth, share = print_.depth, print_.share
     if tumour:
-        paleness = rng.uniform(0.34, 0.85)
+        ground = rng.uniform(0.95, 1.2) if rng.random() < 0.08 else rng.uniform(0.34, 0.9)
         clumps = np.clip(np.roll(grain, int(rng.integers(256)), axis=0)[print_.window] - 0.2, 0, 1.6)
-        amount = paleness + 0.38 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
-        for _ in range(rng.integers(1, 4)):
-            amount = amount + 0.75 * _spot(rng, depth, rng.uniform(1.0, 1.5))
+        amount = ground + 0.38 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
+        for _ in range(rng.integers(0, 4)):
+            amount = amount + rng.uniform(0.25, 0.9) * _spot(rng, depth, rng.uniform(1.0, 1.5))
     else:
-        amount = rng.uniform(1.15, 1.5) + 0.16 * grain[print_.window]
+        ground = rng.uniform(0.75, 1.1) if rng.random() < 0.2 else rng.uniform(1.15, 1.5)
+        amount = ground + 0.2 * grain[print_.window]
     patch = haematoxylin[print_.window]
     patch += share * (np.clip(amount, 0.1, None) - patch)
     eosin[print_.window] *= 1 - 0.55 * share

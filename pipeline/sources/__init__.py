@@ -1,8 +1,5 @@
-"""Archives in: files → scans → the catalog and the store. Start reading at `pipeline.sources.ingest`."""
+"""Archives in: files → scans → the catalog and the store.
 
-from pipeline.sources.catalog import Catalog, FileOutcome
-from pipeline.sources.ingest import IngestSummary, ingest
-from pipeline.sources.read import read_scans
-from pipeline.sources.scan import LoadedScan
-
-__all__ = ["Catalog", "FileOutcome", "IngestSummary", "LoadedScan", "ingest", "read_scans"]
+``ingest.ingest`` reads an archive, ``catalog.Catalog`` tells what became of it, ``read.read_scans`` reads scans without
+either. Nothing is imported here: the processes that decode start with what they need alone.
+"""

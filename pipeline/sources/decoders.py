@@ -17,6 +17,8 @@ from pipeline.sources.child import Job, Reply, receive, send
 
 SECONDS_PER_JOB = 300.0
 _AHEAD = 3
+# Fewer files than this are read one after the other: starting a second child would take longer.
+_FEW_FILES = 16
 
 
 class Decoders:
@@ -33,6 +35,7 @@ class Decoders:
         self._local = threading.local()
         self._children: list[_Child] = []
         self._lock = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +47,7 @@ class Decoders:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             children, self._children = self._children, []
         for child in children:
             child.stop()
@@ -55,9 +59,11 @@ class Decoders:
         """Each job with its reply, in the order of the jobs. Only a few are read ahead of what was taken."""
         self._threads = self._threads or ThreadPoolExecutor(self._workers, thread_name_prefix="decoder")
         waiting = deque(jobs)
+        few = sum(len(job["paths"]) for job in waiting) < _FEW_FILES
+        ahead = 1 if few else self._workers * _AHEAD
         running: deque[tuple[Job, Future[Reply]]] = deque()
         while waiting or running:
-            while waiting and len(running) < self._workers * _AHEAD:
+            while waiting and len(running) < ahead:
                 job = waiting.popleft()
                 running.append((job, self._threads.submit(self._answer, job)))
             job, future = running.popleft()
@@ -70,8 +76,10 @@ class Decoders:
     def _answer(self, job: Job) -> Reply:
         child = getattr(self._local, "child", None)
         if child is None or not child.alive:
-            child = self._local.child = _Child(self._seconds)
             with self._lock:
+                if self._closed:
+                    return {"error": "SourceError", "message": "reading was stopped"}
+                child = self._local.child = _Child(self._seconds)
                 self._children.append(child)
         reply = child.ask(job)
         if not child.alive:

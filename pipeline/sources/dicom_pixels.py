@@ -87,7 +87,7 @@ def _check_length(dataset: FileDataset, bits: int, photometric: str) -> None:
     if not syntax:
         raise SourceError("the file states no TransferSyntaxUID")
     if not UID(syntax).is_transfer_syntax or UID(syntax).is_private:
-        raise SourceError(f"transfer syntax {syntax} is not one that can be decoded")
+        raise SourceError(f"transfer syntax {str(syntax)[:64]} is not one that can be decoded")
     try:
         data = dataset.get("PixelData")
     except Exception as error:

@@ -78,11 +78,12 @@ class _Run:
     def __init__(self, root: Path, settings: Settings, decoders: Decoders, progress: Progress) -> None:
         self.root = root
         self.store = VolumeStore(settings.volumes)
+        self.store.sweep()
         self.catalog = Catalog(settings.catalog_url, self.store)
         self.keys = PatientKeys(settings.home)
         self.decoders = decoders
         self.progress = progress
-        self.found = {str(file.path): file for file in walk(root)}
+        self.found = {str(file.path): file for file in walk(root, settings.home)}
         self.known = self.catalog.records(root)
         self.records: dict[str, FileRecord] = {}
         self.headers: dict[str, dict[str, Any]] = {}

@@ -32,6 +32,8 @@ def _secret(path: Path) -> bytes:
             os.link(fresh, path)  # of two processes that start together, the first one's secret stands
         except FileExistsError:
             pass
+        except OSError:  # a file system without hard links
+            fresh.replace(path)
         finally:
-            fresh.unlink()
+            fresh.unlink(missing_ok=True)
     return path.read_bytes()

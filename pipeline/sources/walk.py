@@ -35,8 +35,12 @@ class FoundFile:
     reason: str = ""
 
 
-def walk(root: Path) -> list[FoundFile]:
+def walk(root: Path, leave_out: Path | None = None) -> list[FoundFile]:
     """Every file below ``root`` (or ``root`` itself), in a stable order; links to folders are not followed.
+
+    Args:
+        root: folder or file.
+        leave_out: a folder below ``root`` that is no part of the archive (cellscan's own home).
 
     Raises:
         SourceError: there is nothing at ``root``.
@@ -45,7 +49,7 @@ def walk(root: Path) -> list[FoundFile]:
         return [_found(root, root.parent)]
     if not root.is_dir():
         raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
-    return [_found(path, root) for path in _paths(root)]
+    return [_found(path, root) for path in _paths(root, leave_out)]
 
 
 def stem(relative: str) -> str:
@@ -58,9 +62,9 @@ def stem(relative: str) -> str:
     return name
 
 
-def _paths(root: Path) -> Iterator[Path]:
+def _paths(root: Path, leave_out: Path | None) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if Path(folder) / name != leave_out)
         linked = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*files, *linked]):
             yield Path(folder) / name

@@ -48,9 +48,7 @@ def evaluations_on_common_cases(
     )
 
 
-def _fair_to_both(
-    first: VersionRecord, a: Bundle, second: VersionRecord, b: Bundle, settings: Settings
-) -> list[Case]:
+def _fair_to_both(first: VersionRecord, a: Bundle, second: VersionRecord, b: Bundle, settings: Settings) -> list[Case]:
     if a.config.data.dims != b.config.data.dims:
         raise DatasetError(
             f"{first.spec} detects in {a.config.data.dims}D and {second.spec} in {b.config.data.dims}D: "

@@ -37,6 +37,13 @@ class DetectSummary:
     quarantined: dict[str, str]
     unsuited: dict[str, str]
 
+    def fullest_overlay(self) -> Path | None:
+        """The picture of the scan with most detections."""
+        if not self.scans:
+            return None
+        fullest = max(self.scans, key=lambda scan: int(str(scan["detections"])))
+        return self.out / "overlays" / f"{fullest['volume_id']}.png"
+
     def to_json(self) -> dict[str, object]:
         return {
             "model": self.model,
@@ -76,7 +83,7 @@ def detect_archive(
     volumes, unsuited = suited(bundle.config, volumes_below(root, settings))
     model = f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
     done = detect_volumes(VolumeDetector(bundle, settings.device), model, volumes, settings, progress)
-    exported = export(volumes, done.results, bundle, out, progress)
+    exported = export(volumes, done.results, bundle, model, out, progress)
     summary = _summary(record.spec, bundle.threshold, out, ingested, done, exported, unsuited, volumes)
     exported.write_summary(summary.to_json())
     return summary

@@ -42,9 +42,7 @@ def source_folder(source: str | Path, settings: Settings) -> Path:
     raise SourceError(f"no data at {path}, nor at {settings.data / path}; the data folder is set by CELLSCAN_DATA")
 
 
-def experiment_data(
-    config: ExperimentConfig, settings: Settings, progress: Progress | None = None
-) -> ExperimentData:
+def experiment_data(config: ExperimentConfig, settings: Settings, progress: Progress | None = None) -> ExperimentData:
     """Ingest what is new in ``config.data.source`` and divide all of it.
 
     Raises:

@@ -32,6 +32,7 @@ def export(
     volumes: Sequence[Volume],
     results: Mapping[str, Path],
     bundle: Bundle,
+    model: str,
     out: Path,
     progress: Progress | None = None,
 ) -> Exported:
@@ -41,10 +42,12 @@ def export(
         volumes: in the order of the tables.
         results: volume id → Parquet file of every detection; volumes without one are left out.
         bundle: the version's.
+        model: names it; files that another model left in ``out`` are replaced.
         out: folder; files of an earlier export are replaced, each whole.
         progress: called after each volume.
     """
     out.mkdir(parents=True, exist_ok=True)
+    stamp = _stamp(out, model)
     frames, counts = [pd.DataFrame(columns=columns())], {}
     ready = [volume for volume in volumes if volume.volume_id in results]
     for n, volume in enumerate(ready):
@@ -54,7 +57,7 @@ def export(
         counts[volume.volume_id] = len(detections)
         if len(detections):
             frames.append(to_frame(detections))
-        _export_one(volume, detections, result, bundle, out)
+        _export_one(volume, detections, (result, stamp), bundle, out)
         if progress:
             progress(n + 1, len(ready), "writing results")
     table = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
@@ -63,10 +66,18 @@ def export(
     return Exported(out, counts)
 
 
-def _export_one(volume: Volume, detections: Detections, result: Path, bundle: Bundle, out: Path) -> None:
+def _stamp(out: Path, model: str) -> Path:
+    """A file that is as old as the folder's use for this model: what another model left is older, and replaced."""
+    path = out / ".model"
+    if not path.is_file() or path.read_text(encoding="utf-8") != model:
+        _write(path, model.encode())
+    return path
+
+
+def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Path], bundle: Bundle, out: Path) -> None:
     geojson = out / "geojson" / f"{volume.volume_id}.geojson"
     overlay = out / "overlays" / f"{volume.volume_id}.png"
-    if _newer(overlay, result) and _newer(geojson, result):
+    if all(_newer(made, source) for made in (geojson, overlay) for source in sources):
         return
     _write(geojson, json.dumps(to_geojson(detections)).encode())
     intensity = bundle.config.preprocessing.intensity

@@ -1,12 +1,17 @@
-"""Pictures that need the network: what it sees."""
+"""Pictures of a version: its figures, and what its network sees."""
+
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from pipeline.datasets.cases import Case
 from pipeline.detectors.bundle import Bundle
+from pipeline.evaluation import Evaluation
 from pipeline.inference.windows import pad_to, plan_windows
 from pipeline.reporting.features import feature_maps
+from pipeline.reporting.figures import save_figures
 from pipeline.tracking.run import TrackedRun
 from pipeline.transforms.preprocessing import prepare
 
@@ -24,6 +29,12 @@ def seen_by_network(bundle: Bundle, case: Case) -> bytes:
     finest = np.array(features[0].shape[1:])
     names = [f"1/{round(float((finest / np.array(f.shape[1:])).max()))}" for f in features]
     return feature_maps(dict(zip(names, features, strict=True)), window.cpu().numpy())
+
+
+def metrics_picture(evaluation: Evaluation) -> bytes:
+    """Every figure with its interval, as PNG."""
+    with tempfile.TemporaryDirectory() as folder:
+        return save_figures(evaluation, Path(folder))[0].read_bytes()
 
 
 def log_pictures(run: TrackedRun, bundle: Bundle, case: Case) -> None:

@@ -49,9 +49,7 @@ class TrainedVersion:
         }
 
 
-def train_version(
-    config: ExperimentConfig, settings: Settings, progress: Progress | None = None
-) -> TrainedVersion:
+def train_version(config: ExperimentConfig, settings: Settings, progress: Progress | None = None) -> TrainedVersion:
     """Train an experiment on what its folder holds now, evaluate it on its test cases, register it.
 
     The work is named by configuration, data and the weights it starts from. Stopped anywhere and started again it
@@ -79,7 +77,13 @@ def train_version(
         bundle = Bundle.load(result.bundle_folder)
         evaluation = _evaluate_once(config, bundle, data, folder, settings, progress)
         version = register(
-            settings, run.run_id, result.bundle_folder, config.name, key, _version_tags(tags, evaluation), bundle.threshold
+            settings,
+            run.run_id,
+            result.bundle_folder,
+            config.name,
+            key,
+            _version_tags(tags, evaluation),
+            bundle.threshold,
         )
         evaluation = replace(evaluation, version=f"{config.name}/{version}")
         log_evaluation(run, evaluation)

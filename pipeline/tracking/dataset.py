@@ -48,7 +48,11 @@ class CaseTable:
     rows: pd.DataFrame
 
     def as_input(self) -> DatasetInput:
-        # MLflow's column holds 36 characters.
-        dataset = PandasDataset(self.rows, ArchiveSource(self.digest), name=self.name, digest=self.digest[:36])
+        # A run holds a name and digest once, so that each part of the data needs a name of its own.
+        name = f"{self.name}-{self.context}"
+        # MLflow warns of every integer column, and keeps 36 characters of a digest.
+        counts = self.rows.select_dtypes("integer").columns
+        rows = self.rows.astype(dict.fromkeys(counts, "float64"))
+        dataset = PandasDataset(rows, ArchiveSource(self.digest), name=name, digest=self.digest[:36])
         entity = dataset._to_mlflow_entity()
         return DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])

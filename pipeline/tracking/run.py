@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -168,7 +168,11 @@ def tracked_run(
         try:
             yield run
         except BaseException as error:
-            _end(client, run.run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
+            # Where the server is gone, that must not hide why the run ended; the next start puts its status right.
+            with suppress(MlflowException):
+                _end(client, run.run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
+            if isinstance(error, MlflowException):
+                raise TrackingError(f"MLflow did not do as asked in run {run.run_id}: {error}") from error
             raise
         _end(client, run.run_id, RunStatus.FINISHED)
         run.finished = True

@@ -75,7 +75,9 @@ def _open(uri: str, artifacts: Path, home: Path, progress: Progress | None) -> N
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             end_dead_runs(client)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
-        raise TrackingError(f"the MLflow store at {_shown(uri)} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise TrackingError(
+            f"the MLflow store at {_shown(uri)} cannot be opened: {str(error).splitlines()[0]}"
+        ) from error
     _opened.add(key)
 
 

@@ -12,10 +12,12 @@ of voxels and grid: the same scan met twice is one volume. What is known about i
 said: `None` leaves a field as it is.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from pipeline.volumes.read import annotations_to_json, volume_from_json, volume_
 from pipeline.volumes.volume import Annotations, Volume
 
 _IMAGE, _RECORD, _ANNOTATIONS, _LABELS = "image.npy", "volume.json", "annotations.json", "labels.npy"
+_LEFTOVER_SECONDS = 24 * 3600.0
 
 
 class VolumeStore:
@@ -185,6 +188,14 @@ class VolumeStore:
         folder = self.root / ".incoming"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{uuid.uuid4().hex}.npy"
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written; a day old, so that no running one is disturbed."""
+        oldest = time.time() - _LEFTOVER_SECONDS
+        for path in (self.root / ".incoming").glob("*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _create(self, volume: Volume, image: Image | Path) -> None:
         temporary = self.incoming().with_suffix("")

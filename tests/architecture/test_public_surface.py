@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": ["version", "data", "subset", "as_json", "home", "verbose"],
     "ingest": ["path", "strict", "as_json", "home", "verbose"],
     "promote": ["version", "force", "as_json", "home", "verbose"],
-    "report": ["target", "out", "as_json", "home", "verbose"],
+    "report": ["targets", "out", "as_json", "home", "verbose"],
     "run": ["experiment", "overrides", "archive", "out", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
     "train": ["experiment", "overrides", "as_json", "home", "verbose"],

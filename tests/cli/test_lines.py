@@ -12,7 +12,7 @@ def evaluation() -> Evaluation:
         test_set="0123",
         primary="f1",
         threshold=0.4,
-        counts={"cases": 6, "patients": 3},
+        counts={"cases": 6, "false_positives": 3, "misses": 0},
         metrics={"average_precision": Estimate(0.5, 0.4, 0.6), "f1": Estimate(0.7, 0.65, math.nan)},
         curves={},
         cases=pd.DataFrame(),
@@ -24,7 +24,7 @@ def evaluation() -> Evaluation:
 
 def test_the_primary_figure_comes_first_with_its_interval():
     assert evaluation_lines(evaluation()) == [
-        "cells/2 on 6 cases, 3 patients (figures with 95% intervals)",
+        "cells/2 on 6 cases, 3 false positives; figures with 95% intervals:",
         "  f1                 0.700 [0.650, nan]",
         "  average_precision  0.500 [0.400, 0.600]",
     ]

@@ -88,3 +88,13 @@ def test_crops_of_one_acquisition_look_alike_and_stay_together(tmp_path):
             volumes.append(volume_with(tmp_path, image, grid, patient=f"a{acquisition}"))
     groups = group_by_look(volumes)
     assert sorted(sorted({v.patient_key for v in group}) for group in groups) == [["a0"], ["a1"], ["a2"]]
+
+
+def test_in_pixels_an_image_with_a_physical_size_is_treated_like_one_without(tmp_path):
+    grid = Grid((16, 16), np.diag([0.0005, 0.0005, 1.0]))
+    box = Boxes.around(np.array([[8.0, 6.0]]), np.full((1, 2), 4.0), grid)
+    volume = volume_with(tmp_path, np.zeros((1, 16, 16), np.uint8), grid, box, ("cell",))
+    chosen = select_volumes(config(in_pixels=True), [volume])[0]
+    assert (chosen.grid.unit, chosen.grid.spacing.tolist()) == ("px", [1, 1])
+    assert chosen.annotations.boxes.centres.tolist() == [[8.0, 6.0]]
+    assert chosen.annotations.boxes.grid is chosen.grid

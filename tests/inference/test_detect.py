@@ -82,6 +82,18 @@ def test_a_scan_without_findings_gives_an_empty_table():
     assert "centre_x_world" in frame
 
 
+def test_in_pixels_the_result_still_lies_on_the_scans_own_millimetres():
+    raw = tiny_2d().model_dump()
+    raw["data"]["in_pixels"] = True
+    config = type(tiny_2d()).model_validate(raw)
+    grid = Grid((40, 40), np.diag([0.0005, 0.0005, 1.0]))
+    image = np.zeros((1, 40, 40), np.uint8)
+    image[0, 10, 20] = 200
+    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5, ()), "cpu").detect(image, grid, "v")
+    assert found.boxes.grid is grid
+    assert to_frame(found)["centre_x_world"][0] == pytest.approx(10.5 * 0.0005)
+
+
 @pytest.fixture
 def archive(tmp_path):
     settings = dataclasses.replace(

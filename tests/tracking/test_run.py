@@ -62,7 +62,7 @@ def test_what_a_run_holds(settings, config, evaluation, tmp_path):
     assert kept.data.tags["cellscan.config_digest"] == config.digest()
     assert {"cellscan.git_commit", "cellscan.version", "cellscan.host"} <= set(kept.data.tags)
     (dataset,) = kept.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == ("cells", "d" * 36)
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("cells-training", "d" * 36)
     assert dataset.tags[0].value == "training"
     files = {file.path for file in client.list_artifacts(run.run_id)}
     assert files == {"experiment.yaml", "datasets", "evaluation", "figures"}

@@ -1,0 +1,79 @@
+"""What a run shows on Prefect's pages: tables and pictures, by digests, without names of files or patients."""
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+if TYPE_CHECKING:
+    from pipeline.evaluation import Comparison, Estimate, Evaluation
+    from pipeline.sources.ingest import IngestSummary
+    from pipeline.stages.detect import DetectSummary
+
+
+def show_ingest(summary: "IngestSummary") -> None:
+    """How many files ended how, and why those in quarantine did."""
+    create_table_artifact([summary.counts()], key="ingest", description="Files by outcome")
+    reasons = Counter(file.reason for file in summary.files if file.outcome == "quarantined")
+    rows = [{"reason": reason, "files": files} for reason, files in reasons.most_common()]
+    if rows:
+        create_table_artifact(rows, key="quarantine", description="Why files are in quarantine")
+
+
+def show_evaluation(evaluation: "Evaluation", picture: bytes) -> None:
+    """Figures with intervals, and their curve."""
+    name = _key("evaluation", evaluation.version)
+    create_table_artifact(_rows(evaluation.metrics), key=name, description=f"{evaluation.version}, with intervals")
+    _picture(f"{name}-figures", picture, f"{evaluation.version} on its test cases")
+
+
+def show_comparison(comparison: "Comparison") -> None:
+    """Differences with intervals."""
+    rows = [
+        {**row, "p": _number(comparison.p_values.get(str(row["figure"]), float("nan")))}
+        for row in _rows(comparison.differences)
+    ]
+    key = _key("comparison", f"{comparison.version_a}-{comparison.version_b}")
+    what = f"{comparison.version_b} less {comparison.version_a}, paired over {comparison.patients} patients"
+    create_table_artifact(rows, key=key, description=what)
+
+
+def show_detections(summary: "DetectSummary") -> None:
+    """Detections of each scan, and the scan with most of them."""
+    rows = [{"scan": scan["name"], "detections": scan["detections"]} for scan in summary.scans]
+    key = _key("detections", summary.model)
+    create_table_artifact(rows, key=key, description=f"{summary.model}: {summary.detections} detections")
+    picture = summary.fullest_overlay()
+    if picture is not None:
+        _picture(f"{key}-overlay", picture.read_bytes(), "The scan with most detections")
+
+
+def show_report(path: Path) -> None:
+    """Where the report is."""
+    create_markdown_artifact(f"The report is `{path.name}` in the folder of reports.", key="report")
+
+
+def _picture(key: str, png: bytes, description: str) -> None:
+    # The page asks nobody else for it: the picture travels in its address.
+    address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    create_image_artifact(image_url=address, key=key, description=description)
+
+
+def _rows(figures: "Mapping[str, Estimate]") -> list[dict[str, object]]:
+    return [
+        {"figure": name, "value": _number(f.value), "lower": _number(f.lower), "upper": _number(f.upper)}
+        for name, f in figures.items()
+    ]
+
+
+def _number(value: float) -> str:
+    """A figure that does not exist is a dash; JSON has no NaN."""
+    return f"{value:.3f}" if value == value else "–"
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"

@@ -1,0 +1,47 @@
+"""Two versions on the same cases, and which of them is to be used."""
+
+from prefect import flow
+
+from flows.artifacts import show_comparison
+from flows.parameters import Version
+from flows.retry import tracked_stage
+from flows.surroundings import progress
+from pipeline.settings import Settings
+
+
+@tracked_stage("compare")
+def _compare(a: Version, b: Version) -> dict[str, float]:
+    from pipeline.stages.compare import compare_versions
+
+    comparison = compare_versions(a, b, Settings.from_environment(), progress())
+    show_comparison(comparison)
+    return {name: estimate.value for name, estimate in comparison.differences.items()}
+
+
+@tracked_stage("promote")
+def _promote(version: Version, force: bool) -> str:
+    from pipeline.stages.promote import promote_version
+
+    name, _, number = version.partition("/")
+    decision = promote_version(name, number, Settings.from_environment(), force, progress())
+    return f"{name}/{decision.champion}"
+
+
+@flow(name="compare")
+def compare(a: Version, b: Version) -> dict[str, float]:
+    """Version B against version A, paired by patient.
+
+    Returns:
+        Differences B − A.
+    """
+    return _compare(a, b)
+
+
+@flow(name="promote")
+def promote(version: Version, force: bool = False) -> str:
+    """Make a version the champion if it is not worse than the present one.
+
+    Returns:
+        The champion, as ``name/3``.
+    """
+    return _promote(version, force)

@@ -1,0 +1,30 @@
+"""Scans into the catalog."""
+
+from prefect import flow
+
+from flows.artifacts import show_ingest
+from flows.parameters import Archive
+from flows.retry import stage
+from flows.surroundings import progress
+from pipeline.settings import Settings
+
+
+@stage("ingest")
+def _ingest(archive: Archive) -> dict[str, int]:
+    from pipeline.stages.experiment import source_folder
+    from pipeline.stages.ingest import ingest_archive
+
+    settings = Settings.from_environment()
+    summary = ingest_archive(source_folder(archive, settings), settings, progress())
+    show_ingest(summary)
+    return summary.counts()
+
+
+@flow(name="ingest")
+def ingest(archive: Archive) -> dict[str, int]:
+    """Take an archive into the catalog; every file ends as ingested, ignored or quarantined, with a reason.
+
+    Returns:
+        Counts by outcome.
+    """
+    return _ingest(archive)

@@ -1,0 +1,53 @@
+"""The whole way: from an archive of scans to compared model versions and a report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from flows.compare import compare, promote
+from flows.detect import detect
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.parameters import Archive, Experiments
+from flows.report import report
+from flows.train import train
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``versions`` were trained, in order; ``champions`` hold the alias; ``results`` are folders of detections."""
+
+    versions: tuple[str, ...]
+    champions: tuple[str, ...]
+    results: tuple[Path, ...]
+    report: Path
+
+
+@flow(name="scan_to_report")
+def scan_to_report(experiments: Experiments, archive: Archive | None = None, out: Path | None = None) -> Outcome:
+    """Ingest the scans, train and evaluate a version of each experiment, promote those that are not worse than their
+    champions, detect with the champions on the archive, compare the versions, and report.
+
+    Args:
+        experiments: what to train.
+        archive: scans to detect on; by default the experiment's own.
+        out: where detections go, a folder a model; by default in the home folder.
+    """
+    from pipeline.stages.pairs import champions_in_order, pairs_to_compare, report_targets
+
+    configs = [experiment.load() for experiment in experiments]
+    sources = {config.name: archive or Path(config.data.source) for config in configs}
+    for source in dict.fromkeys([*sources.values(), *(Path(config.data.source) for config in configs)]):
+        ingest(source)
+    versions = [train(experiment) for experiment in experiments]
+    for version in versions:
+        evaluate(version)
+    champions = champions_in_order([promote(version) for version in versions])
+    folder = out or Settings.from_environment().home / "results"
+    results = [detect(champion, sources[name], folder / name) for name, champion in champions.items()]
+    for a, b in pairs_to_compare(versions, champions):
+        compare(a, b)
+    written = report(report_targets(versions, champions))
+    return Outcome(tuple(versions), tuple(champions.values()), tuple(results), written)

@@ -1,0 +1,29 @@
+"""The flow scan_to_report, run for a command."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.parameters import Experiment
+from flows.session import prefect_session
+from pipeline.cli.outcome import WholeOutcome, gather
+from pipeline.cli.screen import Screen
+from pipeline.settings import Settings
+from pipeline.stages.experiment import source_folder
+
+
+def run_whole(
+    experiments: Sequence[Experiment],
+    settings: Settings,
+    screen: Screen,
+    archive: Path | None = None,
+    out: Path | None = None,
+    verbose: bool = False,
+) -> WholeOutcome:
+    """Run the flow on experiments, on the user's Prefect server or on one of its own."""
+    with prefect_session(settings, screen.progress, quiet=not verbose):
+        from flows.scan_to_report import scan_to_report
+
+        outcome = scan_to_report(list(experiments), archive, out)
+    named = [Path(experiment.load().data.source) for experiment in experiments]
+    sources = dict.fromkeys(source_folder(source, settings) for source in [*([archive] if archive else []), *named])
+    return gather(outcome, list(sources), settings, screen.progress)

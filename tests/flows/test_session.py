@@ -1,0 +1,59 @@
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Failed
+
+from flows.reaper import crash_dead_runs
+from flows.retry import may_pass
+from flows.session import _free_port, _start, _wait, prefect_session
+from pipeline.errors import DatasetError, SourceError, TrackingError
+
+_KILLED = """
+import os, signal
+from pipeline.settings import Settings
+from flows.session import prefect_session
+with prefect_session(Settings.from_environment()):
+    from prefect import flow
+    @flow(name="killed")
+    def killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+    killed()
+"""
+
+
+def test_run_of_a_killed_process_is_crashed_by_the_next_session(server):
+    environment = {**os.environ, "PREFECT_API_URL": server}
+    command = [sys.executable, "-c", _KILLED]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (-signal.SIGKILL, "", "")
+    assert crash_dead_runs() == 1
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=200)
+        (state,) = [run.state for run in runs if client.read_flow(run.flow_id).name == "killed"]
+    assert (state.name, "started again" in state.message) == ("Crashed", True)
+    assert crash_dead_runs() == 0
+
+
+def test_server_ends_when_its_parent_is_gone(place, server):
+    port, log = _free_port(), place.settings.home / "prefect" / "second.log"
+    second = _start(port, log, schedules=False)
+    _wait(second, f"http://127.0.0.1:{port}/api", log, None)
+    second.stdin.close()  # as the kernel does for a process that is killed
+    assert second.wait(timeout=60) is not None
+
+
+def test_silent_server_of_the_user_is_named(place):
+    settings = replace(place.settings, prefect_api_url="http://127.0.0.1:9/api")
+    with pytest.raises(TrackingError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"):
+        prefect_session(settings).__enter__()
+
+
+@pytest.mark.parametrize(("error", "again"), [(TrackingError, True), (SourceError, False), (DatasetError, False)])
+def test_only_what_may_pass_is_tried_again(error, again):
+    assert may_pass(None, None, Failed(data=error("why"))) is again
