@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, Sampler
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.prepared import PreparedCase
 from pipeline.datasets.samples import Objects
-from pipeline.geometry import Boxes, Grid
+from pipeline.geometry import Boxes
 from pipeline.transforms.augmentation import Augmentation
 
 
@@ -25,21 +25,30 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         return self.config.sampling.samples_per_epoch
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, Objects]:
+        image, boxes, labels, ignore = self.draw(number)
+        return image, Objects(
+            torch.as_tensor(boxes.lower, dtype=torch.float32),
+            torch.as_tensor(boxes.upper, dtype=torch.float32),
+            torch.as_tensor(labels),
+            torch.as_tensor(ignore),
+        )
+
+    def draw(self, number: int) -> tuple[torch.Tensor, Boxes, np.ndarray, np.ndarray]:
+        """Patch ``number``: image, and boxes, labels and ignore flags of the objects that reach into it.
+
+        The boxes lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting,
+        flips, turns and zoom.
+        """
         rng = np.random.default_rng([self.config.seed, number])
         case, centre = self._place(rng)
         patch = np.array(self.config.sampling.patch)
         start = np.round(centre - patch / 2 + 0.5).astype(int)
         image = _cut(case.image, start, start + patch)
-        grid = Grid.of_pixels(tuple(patch)) if len(patch) == 2 else Grid(tuple(patch), np.eye(4))
+        grid = case.boxes.grid.crop(tuple(start), tuple(start + patch))
         boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
         near = np.all((boxes.upper > -0.5) & (boxes.lower < patch - 0.5), axis=1)
         image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))
-        return image, Objects(
-            torch.as_tensor(boxes.lower, dtype=torch.float32),
-            torch.as_tensor(boxes.upper, dtype=torch.float32),
-            torch.as_tensor(case.labels[near]),
-            torch.as_tensor(case.ignore[near]),
-        )
+        return image, boxes, case.labels[near], case.ignore[near]
 
     def _place(self, rng: np.random.Generator) -> tuple[PreparedCase, np.ndarray]:
         """A case and the patch's centre in its voxels: near an object, or anywhere."""
