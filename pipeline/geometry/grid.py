@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self
 
-import nibabel as nib
 import numpy as np
 
 from pipeline.geometry import affine as aff
@@ -91,4 +90,6 @@ class Grid:
 
     def orientation(self) -> np.ndarray:
         """nibabel's orientation array ``(3, 2)`` of a 3D grid, relative to RAS."""
-        return nib.orientations.io_orientation(self.affine)
+        from nibabel.orientations import io_orientation  # here: the decoders' children start without nibabel
+
+        return io_orientation(self.affine)

@@ -142,7 +142,7 @@ def _add_red_cells(
 
 def _add_dust(rng: np.random.Generator, haematoxylin: np.ndarray) -> None:
     """Specks of stain and of dead nuclei: darker than any nucleus, and smaller."""
-    count = rng.integers(15, 50)
+    count = rng.integers(25, 65)
     middles = rng.uniform(2, np.array(haematoxylin.shape) - 3, (count, 2))
     for middle, radius in zip(middles, rng.uniform(0.5, 1.3, count), strict=True):
         i, j = np.round(middle).astype(int)
