@@ -38,7 +38,7 @@ class ExperimentConfig(Config):
             if values is not None and len(values) != dims:
                 raise ValueError(f"{what} needs {dims} numbers because data.dims is {dims}, got {list(values)}")
         if self.data.in_pixels and (dims != 2 or self.preprocessing.spacing is not None):
-            raise ValueError("data.in_pixels needs data.dims 2 and no preprocessing.spacing: it leaves pixels as they are")
+            raise ValueError("data.in_pixels leaves pixels as they are: it needs dims 2 and no preprocessing.spacing")
         if any(axis >= dims or axis < 0 for axis in self.augmentation.flip):
             raise ValueError(f"augmentation.flip must name axes 0 … {dims - 1}, got {list(self.augmentation.flip)}")
         return self

@@ -86,7 +86,7 @@ def draw_nuclei(
     pixels = tuple(np.clip(np.round(centres), 0, np.array(nest.shape) - 1).astype(int).T)
     tumour = rng.random(tries) < np.where(nest[pixels] > 0.5, 0.95, 0.001)
     radii = np.where(tumour, rng.uniform(*populations[0].radius, tries), rng.uniform(*populations[1].radius, tries))
-    room = rng.uniform(closeness, closeness + 0.08, tries) * np.where(tumour, 0.97, 0.86)
+    room = rng.uniform(closeness, closeness + 0.08, tries) * np.where(tumour, 0.93, 0.82)
     settles = tumour | (rng.random(tries) < _crowding(rng, nest.shape)[pixels])
     others = round(count * rng.uniform(0.25, 0.4))
     chosen: list[int] = []

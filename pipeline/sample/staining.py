@@ -54,7 +54,7 @@ def draw_he_field(rng: np.random.Generator, stain: Stain, count: int) -> Field:
     _add_red_cells(rng, haematoxylin, eosin, nest, nuclei)
     instances = np.zeros(shape, dtype=np.uint16)
     lower, upper = np.zeros((len(nuclei), 2)), np.zeros((len(nuclei), 2))
-    grain = smooth_noise(rng, shape, 1.1)
+    grain = smooth_noise(rng, shape, 0.9)
     for index in range(len(nuclei)):
         print_ = footprint(nuclei, index, shape)
         instances[print_.window][print_.inside] = index + 1
@@ -166,7 +166,7 @@ def _stain_nucleus(
     if tumour:
         ground = rng.uniform(0.95, 1.2) if rng.random() < 0.08 else rng.uniform(0.34, 0.9)
         clumps = np.clip(np.roll(grain, int(rng.integers(256)), axis=0)[print_.window] - 0.2, 0, 1.6)
-        amount = ground + 0.38 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
+        amount = ground + 0.42 * clumps + 0.42 * np.exp(-(((depth - 0.7) / 0.9) ** 2))
         for _ in range(rng.integers(0, 4)):
             amount = amount + rng.uniform(0.25, 0.9) * _spot(rng, depth, rng.uniform(1.0, 1.5))
     else:
