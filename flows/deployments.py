@@ -6,6 +6,7 @@ process, for as long as it lives, on the server of ``PREFECT_API_URL`` or, witho
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,6 +82,8 @@ def serve_deployments(deployments: Sequence[Deployment], settings: Settings) -> 
     with prefect_session(settings, quiet=False, schedules=True) as address:
         from prefect import serve
 
+        # Prefect's own, when it is told to end by SIGTERM; it ends all the same.
+        warnings.filterwarnings("ignore", message="coroutine 'Runner.astop' was never awaited")
         print(f"serving {', '.join(d.name for d in deployments)}; pages: {address.removesuffix('/api')}", flush=True)
         serve(*(to_runner(deployment) for deployment in deployments), limit=1, print_starting_message=False)
 

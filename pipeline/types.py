@@ -8,8 +8,9 @@ nibabel and MONAI.
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-Affine = Float[np.ndarray, "d+1 d+1"]
+Affine = Float[np.ndarray, "h h"]  # homogeneous: h = d + 1
 Points = Float[np.ndarray, "n d"]
+Edges = Float[np.ndarray, "d"]
 Corners = Float[np.ndarray, "n corners d"]
 Scores = Float[np.ndarray, "n"]
 LabelIndices = Int[np.ndarray, "n"]

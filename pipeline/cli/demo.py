@@ -26,7 +26,7 @@ def demo(as_json: AsJson = False, home: Home = None, verbose: Verbose = False) -
     with Screen(as_json=as_json, verbose=verbose) as screen:
         folder = experiment_folder()
         settings = _settings_of_demo()
-        screen.note("The whole way on generated scans; about 5 minutes on 2 cores, seconds when it was done before.")
+        screen.note("The whole way on generated scans: about 5 minutes on 2 cores, less than one if done before.")
 
         from pipeline.cli.flow import run_whole
         from pipeline.cli.lines import sample_line

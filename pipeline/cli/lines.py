@@ -58,13 +58,8 @@ def evaluation_lines(evaluation: "Evaluation") -> list[str]:
     return [*lines, *(f"  {name:{width}}  {evaluation.metrics[name]}" for name in names)]
 
 
-def score_line(evaluation: "Evaluation") -> str:
-    """The primary figure alone."""
-    return f"{evaluation.primary} {evaluation.metrics[evaluation.primary]}"
-
-
 def comparison_lines(comparison: "Comparison") -> list[str]:
-    """The differences B − A, the primary first."""
+    """Both values and the difference B − A of each figure, the primary first."""
     names = sorted(comparison.differences, key=lambda name: name != comparison.primary)
     width = max((len(name) for name in names), default=0)
     head = f"{comparison.version_b} against {comparison.version_a}, paired over {comparison.patients} patients"
@@ -74,6 +69,23 @@ def comparison_lines(comparison: "Comparison") -> list[str]:
         p = f"  p = {comparison.p_values[name]:.3f}" if name in comparison.p_values else ""
         lines.append(f"  {name:{width}}  {a:.3f} -> {b:.3f}  difference {_signed(comparison.differences[name])}{p}")
     return lines
+
+
+def paired_lines(a: "Evaluation", b: "Evaluation", comparison: "Comparison") -> list[str]:
+    """A table of two versions on the same cases: each figure of both with its interval, and their difference."""
+    cells = [("", a.version, b.version, "difference", "p")]
+    for name in sorted(comparison.differences, key=lambda name: name != comparison.primary):
+        p = f"{comparison.p_values[name]:.3f}" if name in comparison.p_values else ""
+        cells.append((name, str(a.metrics[name]), str(b.metrics[name]), _signed(comparison.differences[name]), p))
+    widths = [max(len(row[column]) for row in cells) for column in range(5)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells]
+    head = f"{_counted(b)}; {comparison.patients} patients; {b.confidence:.0%} intervals"
+    return [head, *(f"  {line.rstrip()}" for line in lines)]
+
+
+def _counted(evaluation: "Evaluation") -> str:
+    counts = evaluation.counts
+    return f"{counts.get('cases', 0)} test cases with {counts.get('objects', 0)} objects"
 
 
 def _signed(estimate: "Estimate") -> str:
@@ -89,8 +101,3 @@ def detect_lines(summary: "DetectSummary") -> list[str]:
     quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
     unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
     return [head, *quarantined, *unsuited]
-
-
-def scan_lines(summary: "DetectSummary") -> list[str]:
-    """Each scan that was detected on."""
-    return [f"  {scan['path']}: {scan['detections']} detections" for scan in summary.scans]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.lines import comparison_lines, evaluation_lines, ingest_lines, reason_lines
+from pipeline.cli.lines import comparison_lines, evaluation_lines, ingest_lines, paired_lines, reason_lines
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pipeline.evaluation.records import Comparison, Evaluation
     from pipeline.progress import Progress
     from pipeline.sources.ingest import IngestSummary
+
+_WIDTH = 110
+_PORTS = {"MLflow": 5000, "Prefect": 4200}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +53,25 @@ class WholeOutcome:
         for detected in self.detections:
             lines += _detected_lines(detected)
         lines += ["", "SCORES"]
-        for evaluation in self.evaluations:
-            champion = " @champion" if evaluation.version in self.champions else ""
-            head, *figures = evaluation_lines(evaluation)
-            lines += [head.replace(evaluation.version, f"{evaluation.version}{champion}", 1), *figures]
-        for comparison in self.comparisons:
-            lines += comparison_lines(comparison)
+        lines += self._score_lines()
         lines += ["", f"@champion: {', '.join(self.champions)}", f"report:    {self.report}"]
-        return [*lines, *(f"{f'{name}:':10} {how}" for name, how in self.pages.items())]
+        return [*lines, *(f"{f'{name}:':10} {how}{_then_open(name, how)}" for name, how in self.pages.items())]
+
+    def _score_lines(self) -> list[str]:
+        """A table for each two versions that were compared; the figures of a version that was compared with none."""
+        of = {evaluation.version: evaluation for evaluation in self.evaluations}
+        lines: list[str] = []
+        shown: set[str] = set()
+        for comparison in self.comparisons:
+            a, b = of.get(comparison.version_a), of.get(comparison.version_b)
+            if a is None or b is None:
+                lines += comparison_lines(comparison)
+                continue
+            lines += paired_lines(a, b, comparison)
+            shown |= {a.version, b.version}
+        for version, evaluation in of.items():
+            lines += [] if version in shown else evaluation_lines(evaluation)
+        return lines
 
 
 def gather(
@@ -94,12 +108,27 @@ def runnable(command: str) -> str:
     return re.sub(r"(?<!\S)(mlflow|prefect)(?= )", located, command)
 
 
+def _then_open(name: str, how: str) -> str:
+    """Where the page is after its command was given; an address needs no command."""
+    return "" if how.startswith("http") else f"   then open http://127.0.0.1:{_PORTS[name]}"
+
+
+def _wrapped(items: Sequence[str]) -> list[str]:
+    """Items one after another, none of them broken."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) > _WIDTH:
+            lines.append("")
+        lines[-1] += f", {item}" if lines[-1] else item
+    return [f"  {line}" for line in lines if line]
+
+
 def _detected_lines(detected: dict[str, Any]) -> list[str]:
     counts = detected["counts"]
     head = (
         f"{detected['model']}: {counts['detections']} detections in {counts['scans']} scans "
         f"({counts['detected_now']} now, {counts['done_before']} before): {detected['out']}"
     )
-    scans = [f"  {scan['path']}: {scan['detections']}" for scan in detected["scans"]]
+    scans = _wrapped([f"{scan['path']} ({scan['detections']})" for scan in detected["scans"]])
     unsuited = reason_lines("not for this version", ((why, name) for name, why in detected["unsuited"].items()))
     return [head, *scans, *unsuited]

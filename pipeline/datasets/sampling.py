@@ -44,7 +44,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         patch = np.array(self.config.sampling.patch)
         start = np.round(centre - patch / 2 + 0.5).astype(int)
         image = _cut(case.image, start, start + patch)
-        grid = case.boxes.grid.crop(tuple(start), tuple(start + patch))
+        grid = case.boxes.grid.crop(tuple(start.tolist()), tuple((start + patch).tolist()))
         boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
         near = np.all((boxes.upper > -0.5) & (boxes.lower < patch - 0.5), axis=1)
         image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))

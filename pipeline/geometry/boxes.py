@@ -2,12 +2,11 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
 from pipeline.geometry.grid import Grid
-from pipeline.types import Corners, LabelMap, Points
+from pipeline.types import Corners, Edges, LabelMap, Points
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,24 +39,24 @@ class Boxes:
         return Boxes(self.lower[index], self.upper[index], self.grid)
 
     @classmethod
-    def empty(cls, grid: Grid) -> Self:
+    def empty(cls, grid: Grid) -> "Boxes":
         none = np.zeros((0, grid.dims))
         return cls(none, none, grid)
 
     @classmethod
-    def around(cls, centres_voxel: Points, sizes_voxel: Points, grid: Grid) -> Self:
-        """Boxes from centres and full edge lengths, both ``(n, d)`` in voxels."""
+    def around(cls, centres_voxel: Points, sizes_voxel: Points | Edges, grid: Grid) -> "Boxes":
+        """Boxes from centres ``(n, d)`` and full edge lengths ``(n, d)``, or ``(d,)`` for all, in voxels."""
         half = np.asarray(sizes_voxel, dtype=np.float64) / 2
         return cls(centres_voxel - half, centres_voxel + half, grid)
 
     @classmethod
-    def from_world_bounds(cls, lower_world: Points, upper_world: Points, grid: Grid) -> Self:
+    def from_world_bounds(cls, lower_world: Points, upper_world: Points, grid: Grid) -> "Boxes":
         """World-aligned bounds ``(n, d)`` → the smallest boxes on ``grid`` that hold all their corners."""
         corners = _corners(np.asarray(lower_world, dtype=np.float64), np.asarray(upper_world, dtype=np.float64))
         return cls._bounding(corners, grid)
 
     @classmethod
-    def from_label_map(cls, labels: LabelMap, grid: Grid) -> tuple[Self, np.ndarray]:
+    def from_label_map(cls, labels: LabelMap, grid: Grid) -> tuple["Boxes", np.ndarray]:
         """One box for each label above 0, and those label values ``(n,)``, ascending."""
         from scipy.ndimage import find_objects
 
@@ -68,7 +67,7 @@ class Boxes:
         return cls(lower - 0.5, upper - 0.5, grid), values
 
     @classmethod
-    def _bounding(cls, corners_world: Corners, grid: Grid) -> Self:
+    def _bounding(cls, corners_world: Corners, grid: Grid) -> "Boxes":
         points = grid.to_voxel(corners_world.reshape(-1, grid.dims)).reshape(corners_world.shape)
         return cls(points.min(axis=1), points.max(axis=1), grid)
 

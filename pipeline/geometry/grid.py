@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Grid:
         aff.check(matrix, "grid")
 
     @classmethod
-    def of_pixels(cls, shape: tuple[int, ...]) -> Self:
+    def of_pixels(cls, shape: tuple[int, ...]) -> "Grid":
         """The grid of a 2D image ``(i, j)`` without a physical size: world = pixel index."""
         return cls(shape, np.eye(3), "px")
 
@@ -86,7 +86,7 @@ class Grid:
         matrix[:-1, :-1] = aff.directions(self.affine) * target
         first_edge_to_centre = (target / self.spacing - 1.0) / 2.0
         matrix[:-1, -1] = self.to_world(first_edge_to_centre[None])[0]
-        return Grid(tuple(shape), matrix, self.unit)
+        return Grid(tuple(int(n) for n in shape), matrix, self.unit)
 
     def orientation(self) -> np.ndarray:
         """nibabel's orientation array ``(3, 2)`` of a 3D grid, relative to RAS."""

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,20 +207,34 @@ def _fetch(settings: Settings, version: ModelVersion) -> Path:
     if digest is None or version.run_id is None:
         raise ModelError(f"version {version.version} of {version.name!r} was not registered by cellscan")
     kept = settings.cache / "versions" / digest[:16]
-    if not (kept / "data" / BUNDLE).is_dir():
-        client = connect(settings)
-        uri = client.get_model_version_download_uri(version.name, version.version)
-        if version.model_id:
-            uri = client.get_logged_model(version.model_id).artifact_location
-        kept = _download(settings, uri, kept)
-    bundle = kept / "data" / BUNDLE
-    came = folder_digest(bundle)
-    if came != digest:
-        raise TrackingError(
-            f"files of {version.name}/{version.version} have digest {came[:16]}, registered was {digest[:16]}; "
-            "the artifact store was changed or is incomplete"
-        )
-    return bundle
+    if kept.is_dir() and folder_digest(kept) == digest:
+        return kept
+    uri = _location(connect(settings), version)
+    with tempfile.TemporaryDirectory() as temporary:
+        bundle = _download(settings, uri, Path(temporary)) / "data" / BUNDLE
+        came = folder_digest(bundle)
+        if came != digest:
+            raise TrackingError(
+                f"files of {version.name}/{version.version} have digest {came[:16]}, registered was {digest[:16]}; "
+                "the artifact store was changed or is incomplete"
+            )
+        return _keep(bundle, kept) if bundle.is_relative_to(temporary) else bundle
+
+
+def _location(client: MlflowClient, version: ModelVersion) -> str:
+    if version.model_id:
+        return str(client.get_logged_model(version.model_id).artifact_location)
+    return str(client.get_model_version_download_uri(version.name, version.version))
+
+
+def _keep(bundle: Path, kept: Path) -> Path:
+    """What came from a server, for the next time; whole or not at all."""
+    part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
+    shutil.copytree(bundle, part)
+    if kept.exists():  # its digest was wrong
+        shutil.rmtree(kept)
+    part.rename(kept)
+    return kept
 
 
 def _find(client: MlflowClient, spec: str) -> ModelVersion:

@@ -144,3 +144,4 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Every artifact folder would otherwise draw its own bar over ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +56,7 @@ def evaluation(version: str, f1: float) -> Evaluation:
         test_set="0123",
         primary="f1",
         threshold=0.4,
-        counts={"cases": 6},
+        counts={"cases": 6, "objects": 40},
         metrics={"f1": Estimate(f1, f1 - 0.1, f1 + 0.1)},
         curves={},
         cases=pd.DataFrame(),
@@ -79,7 +80,7 @@ def whole() -> WholeOutcome:
         p_values={"f1": 0.01},
         values_a={"f1": 0.5},
         values_b={"f1": 0.6},
-        patients=6,
+        patients=5,
     )
     detected = {
         "model": "cells/2",
@@ -108,22 +109,24 @@ def test_the_user_is_told_the_whole_outcome():
         "",
         "DETECTED ON",
         "cells/2: 12 detections in 1 scans (1 now, 0 before): /h/results/cells",
-        "  a.png: 12",
+        "  a.png (12)",
         "  not for this version: OT v2 8x8: the version reads 3D scans, this is 2D",
         "",
         "SCORES",
-        "cells/1 on 6 cases; figures with 95% intervals:",
-        "  f1  0.500 [0.400, 0.600]",
-        "cells/2 @champion on 6 cases; figures with 95% intervals:",
-        "  f1  0.600 [0.500, 0.700]",
-        "cells/2 against cells/1, paired over 6 patients",
-        "  f1  0.500 -> 0.600  difference +0.100 [+0.020, +0.180]  p = 0.010",
+        "6 test cases with 40 objects; 5 patients; 95% intervals",
+        "      cells/1               cells/2               difference               p",
+        "  f1  0.500 [0.400, 0.600]  0.600 [0.500, 0.700]  +0.100 [+0.020, +0.180]  0.010",
         "",
         "@champion: cells/2",
         "report:    /h/reports/r.html",
-        "MLflow:    mlflow ui",
-        "Prefect:   prefect server start",
+        "MLflow:    mlflow ui   then open http://127.0.0.1:5000",
+        "Prefect:   prefect server start   then open http://127.0.0.1:4200",
     ]
+
+
+def test_a_version_that_was_compared_with_none_has_its_own_figures():
+    alone = replace(whole(), comparisons=())
+    assert "cells/1 on 6 cases, 40 objects; figures with 95% intervals:" in alone.lines()
 
 
 def test_json_has_the_same():

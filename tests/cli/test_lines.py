@@ -2,7 +2,7 @@ import math
 
 import pandas as pd
 
-from pipeline.cli.lines import comparison_lines, evaluation_lines, reason_lines, score_line
+from pipeline.cli.lines import comparison_lines, evaluation_lines, reason_lines
 from pipeline.evaluation.records import Comparison, Estimate, Evaluation
 
 
@@ -28,10 +28,6 @@ def test_the_primary_figure_comes_first_with_its_interval():
         "  f1                 0.700 [0.650, nan]",
         "  average_precision  0.500 [0.400, 0.600]",
     ]
-
-
-def test_the_score_line_is_the_primary_figure():
-    assert score_line(evaluation()) == "f1 0.700 [0.650, nan]"
 
 
 def test_a_comparison_shows_both_values_and_the_signed_difference():

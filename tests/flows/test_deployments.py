@@ -7,6 +7,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.deployments import FOLDER, Deployment, read_deployments, to_runner
 from pipeline.errors import ConfigError
@@ -59,16 +60,21 @@ def test_folder_that_describes_nothing_is_refused(tmp_path, text, message):
         read_deployments(tmp_path)
 
 
-def test_prefect_deploy_takes_the_shipped_file(server):
+def test_prefect_deploy_takes_the_shipped_file_and_schedules_give_runs(place, server):
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="cellscan", type="process"))
     file = str(FOLDER / "prefect.yaml")
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file]
     environment = {**os.environ, "PREFECT_API_URL": server, "CELLSCAN_CHECKOUT": str(_CHECKOUT)}
+    environment["PREFECT_HOME"] = str(place.settings.home / "prefect")
     answer = subprocess.run(command, cwd=_CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     with get_client(sync_client=True) as client:
         deployed = {one.name: one for one in client.read_deployments()}
+        detection = deployed["hourly-detection"].id
+        client._client.post(f"/deployments/{detection}/schedule", json={})
+        planned = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=200)
     assert {name: one.schedules[0].schedule.cron for name, one in deployed.items()} == {
         one["name"]: one["schedules"][0]["cron"] for one in _for_prefect()
     }
+    assert {run.expected_start_time.minute for run in planned if run.deployment_id == detection} == {30}

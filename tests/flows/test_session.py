@@ -27,8 +27,8 @@ with prefect_session(Settings.from_environment()):
 """
 
 
-def test_run_of_a_killed_process_is_crashed_by_the_next_session(server):
-    environment = {**os.environ, "PREFECT_API_URL": server}
+def test_run_of_a_killed_process_is_crashed_by_the_next_session(place, server):
+    environment = {**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(place.settings.home / "prefect")}
     command = [sys.executable, "-c", _KILLED]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout, process.stderr) == (-signal.SIGKILL, "", "")
