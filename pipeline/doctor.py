@@ -26,7 +26,8 @@ _DISK_NEEDED_GB = 5
 _KNOWN_BAD = (
     ("torch", "<2.10", "a checkpoint can run code when it is loaded (CVE-2026-24747)"),
     ("torch", "==2.9.*", "3D convolutions in half precision run 4 times slower"),
-    ("fastapi", ">=0.155", "Prefect's server cannot be imported (unexpected argument 'min_items')"),
+    ("fastapi", ">=0.151", "it refuses what Prefect's client sends, so `prefect deploy` fails with 422"),
+    ("sqlalchemy", ">=2.1", "Prefect's scheduler fails, so no schedule ever fires"),
     ("pyarrow", ">=26", "MLflow refuses it"),
     ("numpy", "<2", "the array code needs numpy 2"),
 )

@@ -9,7 +9,7 @@ from pipeline.geometry import Boxes, Grid
 
 
 def detections(boxes: Boxes, scores: list[float], labels: list[int]) -> Detections:
-    return Detections("3f2a91c0", boxes, np.array(scores), np.array(labels), ("tumour", "other"))
+    return Detections("3f2a91c0", boxes, np.array(scores, float), np.array(labels, int), ("tumour", "other"))
 
 
 def test_a_one_pixel_box_spans_its_pixel_in_qupath_coordinates():

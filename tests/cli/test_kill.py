@@ -1,0 +1,111 @@
+"""`cellscan train` and `cellscan detect`, killed with SIGKILL in the middle and given again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy
+import yaml
+from PIL import Image
+
+from tests.experiments import tiny_2d
+from tests.phantoms import field_of_cells
+
+FIELDS = 12
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Annotated fields, an experiment on them, and the environment of a fresh home."""
+    root = tmp_path_factory.mktemp("kill")
+    for kind in ("images", "labels"):
+        (root / "fields" / kind).mkdir(parents=True)
+    for seed in range(FIELDS):
+        field = field_of_cells(root, seed)
+        labels = np.zeros(field.grid.shape, dtype=np.uint16)
+        for n, (low, up) in enumerate(zip(field.annotations.boxes.lower, field.annotations.boxes.upper, strict=True)):
+            region = tuple(slice(max(round(a + 0.5), 0), round(b + 0.5)) for a, b in zip(low, up, strict=True))
+            labels[region] = n + 1
+        Image.fromarray(np.asarray(field.array)[0].T).save(root / "fields" / "images" / f"f{seed}.png")
+        Image.fromarray(labels.T).save(root / "fields" / "labels" / f"f{seed}.png")
+    raw = tiny_2d().model_dump(mode="json")
+    raw["data"] |= {"source": "fields", "classes": ["object"]}
+    raw["training"] |= {"max_epochs": 8}
+    (root / "tiny.yaml").write_text(yaml.safe_dump(raw))
+    unset = ("CELLSCAN_CATALOG_URL", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    home = {"CELLSCAN_HOME": str(root / "home"), "CELLSCAN_DATA": str(root), "CELLSCAN_DEVICE": "cpu"}
+    return root, {**environment, **home, "OMP_NUM_THREADS": "1"}
+
+
+def command(place, *words: str) -> subprocess.Popen:
+    root, environment = place
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def kill_when(process: subprocess.Popen, reached) -> None:
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert process.poll() is None, f"ended before it could be killed: {process.communicate()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def given_again(place, *words: str) -> dict:
+    process = command(place, *words, "--json")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert err == ""
+    return json.loads(out)
+
+
+def histories(root: Path) -> list[dict]:
+    found = list((root / "home" / "runs").glob("*/history.json"))
+    return json.loads(found[0].read_text()) if found else []
+
+
+def test_killed_training_continues_and_killed_detection_does_each_scan_once(place):
+    root, _ = place
+    kill_when(command(place, "train", "tiny.yaml"), lambda: len(histories(root)) >= 3)
+    before = histories(root)
+    trained = given_again(place, "train", "tiny.yaml")
+    after = histories(root)
+    assert [row["epoch"] for row in after] == list(range(1, 9))
+    assert after[: len(before) - 1] == before[:-1]  # those epochs were not done again
+    assert (trained["version"], trained["reused"]) == ("1", False)
+    assert runs_by_status(root) == {"FINISHED": 1}
+
+    results = root / "home" / "detections"
+    kill_when(
+        command(place, "detect", "tiny_2d/1", "fields", "--out", "out"),
+        lambda: len(list(results.glob("*/*.parquet"))) >= 3,
+    )
+    made = {path: path.stat().st_mtime_ns for path in results.glob("*/*.parquet")}
+    assert 3 <= len(made) < FIELDS, "the kill came too late to show anything"
+    counts = given_again(place, "detect", "tiny_2d/1", "fields", "--out", "out")["counts"]
+    assert counts["detected_now"] + counts["done_before"] == FIELDS
+    assert counts["done_before"] >= len(made) - 1  # one result may lie there whose row was still open
+    assert sum(path.stat().st_mtime_ns == stamp for path, stamp in made.items()) >= len(made) - 1
+    assert len(list(results.glob("*/*.parquet"))) == FIELDS
+    table = pd.read_parquet(root / "out" / "detections.parquet")
+    assert not table.duplicated().any()
+
+
+def runs_by_status(root: Path) -> dict[str, int]:
+    engine = sqlalchemy.create_engine(f"sqlite:///{root / 'home' / 'mlflow.db'}")
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT status, COUNT(*) FROM runs GROUP BY status").all()
+    engine.dispose()
+    return dict(tuple(row) for row in rows)
