@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from pipeline.errors import CellscanError
 
 FAILED = 1
 PARTIAL = 3
+_SECONDS_BETWEEN_LINES = 8.0
 
 
 class Screen:
@@ -33,6 +35,7 @@ class Screen:
         self._stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._told_at = time.monotonic()
 
     def __enter__(self) -> "Screen":
         settle_libraries(self._verbose)
@@ -52,6 +55,7 @@ class Screen:
     def progress(self, done: int, total: int, what: str) -> None:
         """Show that ``done`` of ``total`` steps are done, ``what`` being the present one."""
         if not self._stderr.is_terminal:
+            self._tell_now_and_then(done, total, what)
             return
         if self._bar is None:
             self._bar = Progress(
@@ -67,6 +71,13 @@ class Screen:
             self._task = self._bar.add_task(what, total=total)
         assert self._task is not None
         self._bar.update(self._task, description=what, completed=done, total=total)
+
+    def _tell_now_and_then(self, done: int, total: int, what: str) -> None:
+        """Where there is no terminal (a log, a scheduler): a line when some seconds have passed without one."""
+        now = time.monotonic()
+        if not self._as_json and now - self._told_at >= _SECONDS_BETWEEN_LINES:
+            self._told_at = now
+            self._stderr.print(f"  {what} ({done} of {total})")
 
     def note(self, text: str) -> None:
         """Say on stderr what is about to be done."""

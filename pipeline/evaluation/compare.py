@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.errors import DatasetError
 from pipeline.evaluation.figures import Measured
 from pipeline.evaluation.records import Comparison, Evaluation
-from pipeline.evaluation.uncertainty import interval, patient_weights
+from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
 
 # Differences that are equal in arithmetic may differ in the last bits.
 _ROUNDING = 1e-12
@@ -38,7 +38,7 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
         DatasetError: the two were not evaluated on the same cases and annotations by the same match rule.
     """
     _check(a, b)
-    patients = _cases(a)["patient_key"].to_numpy(dtype=str)
+    patients = patients_of(_cases(a))
     count = len(np.unique(patients))
     classes = _classes(a) if set(_classes(a)) == set(_classes(b)) else ()
     one, other = _measured(a, classes), _measured(b, classes)

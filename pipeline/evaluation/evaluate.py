@@ -15,7 +15,7 @@ from pipeline.evaluation.matching import CaseMatches, match_cases
 from pipeline.evaluation.ranking import Ranking, Steps
 from pipeline.evaluation.records import Estimate, Evaluation, ScoredCase
 from pipeline.evaluation.tables import cases_table, objects_table
-from pipeline.evaluation.uncertainty import interval, patient_weights
+from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
 
 REPORT_NOTHING = 1.0
 
@@ -54,7 +54,7 @@ def evaluate(
         primary=config.primary,
         threshold=threshold,
         counts=_counts(table),
-        metrics=_estimates(measured, table["patient_key"].to_numpy(dtype=str), config, seed),
+        metrics=_estimates(measured, patients_of(table), config, seed),
         curves={"froc": froc_curve(measured.ranking), "precision_recall": precision_recall_curve(measured.ranking)},
         cases=table,
         objects=objects,
@@ -78,7 +78,7 @@ def primary_value(cases: Sequence[ScoredCase], config: EvaluationConfig, thresho
         return float(RANKED_FIGURES[config.primary](steps)[0])
     if threshold is not None:
         table = cases_table(matches, threshold)
-        return float(f1(table["hits"].sum(), table["false_positives"].sum(), table["objects"].sum()))
+        return float(f1(*table[["hits", "false_positives", "objects"]].sum().to_numpy()))
     if steps.objects[0] == 0:
         return float("nan")
     return float(_f1(steps).max(initial=0.0))

@@ -6,15 +6,25 @@ of its interval. One patient alone has no interval.
 """
 
 import numpy as np
+import pandas as pd
 
 from pipeline.evaluation.records import Estimate
+
+
+def patients_of(cases: pd.DataFrame) -> np.ndarray:
+    """Each case's patient, str ``(cases,)``, named by the patient's first case id.
+
+    Patient keys are hashed with a secret of the home folder. Named by content, the same data give the same rounds, and
+    so the same intervals, everywhere.
+    """
+    return cases.groupby("patient_key")["case_id"].transform("min").to_numpy(dtype=str)
 
 
 def patient_weights(patients: np.ndarray, rounds: int, seed: int) -> np.ndarray:
     """How often each case counts in each bootstrap round, int ``(rounds, cases)``.
 
     Args:
-        patients: patient key of each case, ``(cases,)``.
+        patients: patient of each case, ``(cases,)``; see `patients_of`.
         rounds: how many rounds.
         seed: the same seed draws the same patients, whatever the version and the order of cases.
     """

@@ -17,7 +17,6 @@ from pipeline.sample.staining import PIXEL_UM, Stain, draw_he_field
 from pipeline.volumes.volume import UNLABELLED
 
 HE_FIELDS = 30
-HE_A_PATIENT = 3
 HE_WITHOUT_CELLS = frozenset({10, 17})
 HE_DICOM_FROM = 24
 FLUORESCENCE_FIELDS = 10
@@ -29,10 +28,9 @@ UNLABELLED_SHARE = 0.04
 def write_he(root: Path, seed: int, index: int) -> Contribution:
     """Write H&E-like field ``index`` as PNG, or as DICOM from field `HE_DICOM_FROM` on; boxes in pixels."""
     rng = stream(seed, Part.HE, index)
-    patient = index // HE_A_PATIENT
-    stain = Stain.draw(stream(seed, Part.STAINING, patient))
+    stain = Stain.draw(stream(seed, Part.STAINING, index))
     field = draw_he_field(rng, stain, 0 if index in HE_WITHOUT_CELLS else int(rng.integers(140, 251)))
-    name, patient_id = f"HE{index + 1:03d}", f"SAMPLE-HE{patient + 1:02d}"
+    name, patient_id = f"HE{index + 1:03d}", f"SAMPLE-HE{index + 1:02d}"
     if index < HE_DICOM_FROM:
         file = f"cells/he/{name}.png"
         key = {"file": file}
@@ -43,7 +41,7 @@ def write_he(root: Path, seed: int, index: int) -> Contribution:
         key = {"series_instance_uid": str(subject.series_uid)}
         write_microscopy(root / file, subject, field.pixels, PIXEL_UM / 1000)
     boxes = BoxedScan(key, "px", (field.lower + field.upper) / 2, field.upper - field.lower, field.labels)
-    return Contribution(IndexRow(file, patient_id, split_of(patient), "he"), boxes=boxes, cells=len(field))
+    return Contribution(IndexRow(file, patient_id, split_of(index), "he"), boxes=boxes, cells=len(field))
 
 
 def write_fluorescence(root: Path, seed: int, index: int) -> Contribution:

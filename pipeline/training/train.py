@@ -157,7 +157,10 @@ def _fit(
         num_sanity_val_steps=0,
         deterministic=device.type == "cpu",
     )
-    trainer.fit(module, patches, cases, ckpt_path=last if last.exists() else None, weights_only=True)
+    try:
+        trainer.fit(module, patches, cases, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C; the caller is to know what it was
+        raise KeyboardInterrupt from stop
 
 
 class _Cases(Dataset[Case]):

@@ -53,14 +53,15 @@ def command(place, *words: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def kill_when(process: subprocess.Popen, reached) -> None:
+def signal_when(sent: signal.Signals, process: subprocess.Popen, reached) -> str:
+    """Send a signal as soon as ``reached``; what the process wrote on stderr."""
     deadline = time.monotonic() + 120
     while not reached():
         assert process.poll() is None, f"ended before it could be killed: {process.communicate()}"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(sent)
+    return process.communicate()[1]
 
 
 def given_again(place, *words: str) -> dict:
@@ -76,9 +77,12 @@ def histories(root: Path) -> list[dict]:
     return json.loads(found[0].read_text()) if found else []
 
 
-def test_killed_training_continues_and_killed_detection_does_each_scan_once(place):
+def test_stopped_and_killed_training_continues_and_killed_detection_does_each_scan_once(place):
     root, _ = place
-    kill_when(command(place, "train", "tiny.yaml"), lambda: len(histories(root)) >= 3)
+    process = command(place, "train", "tiny.yaml")
+    told = signal_when(signal.SIGINT, process, lambda: len(histories(root)) >= 1)
+    assert (process.returncode, told) == (130, "stopped; the same command continues from here\n")
+    signal_when(signal.SIGKILL, command(place, "train", "tiny.yaml"), lambda: len(histories(root)) >= 4)
     before = histories(root)
     trained = given_again(place, "train", "tiny.yaml")
     after = histories(root)
@@ -88,7 +92,8 @@ def test_killed_training_continues_and_killed_detection_does_each_scan_once(plac
     assert runs_by_status(root) == {"FINISHED": 1}
 
     results = root / "home" / "detections"
-    kill_when(
+    signal_when(
+        signal.SIGKILL,
         command(place, "detect", "tiny_2d/1", "fields", "--out", "out"),
         lambda: len(list(results.glob("*/*.parquet"))) >= 3,
     )

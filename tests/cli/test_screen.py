@@ -88,3 +88,12 @@ def test_an_interrupt_says_that_the_command_can_be_continued(capfd):
         raise KeyboardInterrupt
     assert end.value.exit_code == 130
     assert "continues" in capfd.readouterr().err
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(capfd, monkeypatch):
+    clock = iter([0.0, 3.0, 9.0, 10.0, 18.0])
+    monkeypatch.setattr("pipeline.cli.screen.time.monotonic", lambda: next(clock))
+    with Screen() as screen:
+        for done in range(1, 5):
+            screen.progress(done, 4, "reading")
+    assert capfd.readouterr().err == "  reading (2 of 4)\n  reading (4 of 4)\n"

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import Measured
-from pipeline.evaluation.uncertainty import interval, patient_weights
+from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
 
 
 def test_each_round_draws_as_many_patients_as_there_are():
@@ -90,3 +91,9 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         estimate = interval(found.mean(), weights @ found / 60, 0.95, patients=60)
         covered += estimate.lower <= 0.7 <= estimate.upper
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_patients_are_named_by_content_so_that_another_homes_keys_give_the_same_rounds():
+    cases = pd.DataFrame({"case_id": ["c", "a", "b"], "patient_key": ["k1", "k2", "k1"]})
+    other = cases.assign(patient_key=["z", "y", "z"])
+    assert patients_of(cases).tolist() == patients_of(other).tolist() == ["b", "a", "b"]
