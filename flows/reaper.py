@@ -11,9 +11,10 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Crashed
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from pipeline.tracking.process import host, is_alive
+from pipeline.process import host, is_alive
 
 _HOST, _PROCESS = "host:", "process:"
+_PAGE = 200
 
 
 def process_tags(host_name: str, process: str) -> tuple[str, str]:
@@ -48,7 +49,14 @@ def _running_here(client: SyncPrefectClient) -> list[FlowRun]:
         tags=FlowRunFilterTags(all_=[f"{_HOST}{host()}"]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])),
     )
-    return client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.START_TIME_DESC, limit=200)
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.START_TIME_DESC, limit=_PAGE, offset=len(found)
+        )
+        found.extend(page)
+        if len(page) < _PAGE:
+            return found
 
 
 def _is_alive(run: FlowRun) -> bool:

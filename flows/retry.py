@@ -17,7 +17,12 @@ _DELAYS_SECONDS = [5.0, 30.0]
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether the same work may succeed a little later."""
-    return isinstance(state.result(raise_on_failure=False), TrackingError)
+    error = state.result(raise_on_failure=False)
+    if not isinstance(error, TrackingError):
+        return False
+    from pipeline.tracking import asking
+
+    return asking.may_pass(error)
 
 
 def stage(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

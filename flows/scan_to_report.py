@@ -35,17 +35,19 @@ def scan_to_report(experiments: Experiments, archive: Archive | None = None, out
         archive: scans to detect on; by default the experiment's own.
         out: where detections go, a folder a model; by default in the home folder.
     """
+    from pipeline.stages.experiment import experiment_source
     from pipeline.stages.pairs import champions_in_order, pairs_to_compare, report_targets
 
-    configs = [experiment.load() for experiment in experiments]
-    sources = {config.name: archive or Path(config.data.source) for config in configs}
-    for source in dict.fromkeys([*sources.values(), *(Path(config.data.source) for config in configs)]):
+    settings = Settings.from_environment()
+    own = [(config.name, experiment_source(config, settings)) for config in (one.load() for one in experiments)]
+    sources = {name: archive or source for name, source in own}
+    for source in dict.fromkeys([*sources.values(), *(source for _, source in own)]):
         ingest(source)
     versions = [train(experiment) for experiment in experiments]
     for version in versions:
         evaluate(version)
     champions = champions_in_order([promote(version) for version in versions])
-    folder = out or Settings.from_environment().home / "results"
+    folder = out or settings.home / "results"
     results = [detect(champion, sources[name], folder / name) for name, champion in champions.items()]
     for a, b in pairs_to_compare(versions, champions):
         compare(a, b)

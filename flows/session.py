@@ -19,9 +19,9 @@ from filelock import FileLock
 
 from flows.surroundings import reporting_to
 from pipeline.errors import TrackingError
+from pipeline.process import host, this_process
 from pipeline.progress import Progress
 from pipeline.settings import Settings
-from pipeline.tracking.process import host, this_process
 
 _START_SECONDS = 180
 _STOP_SECONDS = 15

@@ -78,7 +78,7 @@ def test_in_every_training_patch(volume, tmp_path, spacing):
 def test_after_detection_and_export(volume):
     """The stub answers for the voxel that lights up; its 2 x 2 x 1 voxel locations are the only inexactness."""
     config = experiment(spacing=None)
-    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5, ()), "cpu").detect(volume.array, volume.grid, "v")
+    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5), "cpu").detect(volume.array, volume.grid, "v")
     (row,) = to_frame(found).to_dict("records")
     world = np.array([row[f"centre_{axis}_world"] for axis in "xyz"])
     off_voxels = volume.grid.to_voxel(world[None])[0] - [9, 6, 5]

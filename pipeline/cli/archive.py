@@ -68,8 +68,8 @@ def detect(
     """Find cells or lesions in every scan of an archive with a registered model version.
 
     Writes detections.csv, detections.parquet, geojson/, overlays/ and summary.json. Scans that this version
-    has done before are not done again, so that a command that was stopped continues. Quarantined files do not fail
-    the command unless --strict is given: then it exits with 3.
+    has done before are not done again, so that a command that was stopped continues. Exits with 3 when scans are left
+    that a later run may do (another worker is on them, memory ran out); with --strict also when files are quarantined.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import detect_lines
@@ -78,5 +78,5 @@ def detect(
         summary = detect_archive(version, path, out, Settings.from_environment(), screen.progress)
         screen.say(*detect_lines(summary))
         screen.give(summary)
-        if strict and summary.quarantined:
+        if summary.unfinished or (strict and summary.quarantined):
             raise typer.Exit(PARTIAL)

@@ -8,7 +8,7 @@ from flows.session import prefect_session
 from pipeline.cli.outcome import WholeOutcome, gather
 from pipeline.cli.screen import Screen
 from pipeline.settings import Settings
-from pipeline.stages.experiment import source_folder
+from pipeline.stages.experiment import experiment_source, source_folder
 
 
 def run_whole(
@@ -24,6 +24,6 @@ def run_whole(
         from flows.scan_to_report import scan_to_report
 
         outcome = scan_to_report(list(experiments), archive, out)
-    named = [Path(experiment.load().data.source) for experiment in experiments]
-    sources = dict.fromkeys(source_folder(source, settings) for source in [*([archive] if archive else []), *named])
-    return gather(outcome, list(sources), settings, screen.progress)
+    sources = [source_folder(archive, settings)] if archive else []
+    sources += [experiment_source(experiment.load(), settings) for experiment in experiments]
+    return gather(outcome, list(dict.fromkeys(sources)), settings, screen.progress)

@@ -100,4 +100,5 @@ def detect_lines(summary: "DetectSummary") -> list[str]:
     )
     quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
     unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
-    return [head, *quarantined, *unsuited]
+    unfinished = reason_lines("not done yet", ((reason, name) for name, reason in summary.unfinished.items()))
+    return [head, *quarantined, *unsuited, *unfinished]

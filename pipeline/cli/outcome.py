@@ -131,4 +131,5 @@ def _detected_lines(detected: dict[str, Any]) -> list[str]:
     )
     scans = _wrapped([f"{scan['path']} ({scan['detections']})" for scan in detected["scans"]])
     unsuited = reason_lines("not for this version", ((why, name) for name, why in detected["unsuited"].items()))
-    return [head, *scans, *unsuited]
+    unfinished = reason_lines("not done yet", ((why, name) for name, why in detected["unfinished"].items()))
+    return [head, *scans, *unsuited, *unfinished]

@@ -1,7 +1,9 @@
 """What the user sees of a command: progress on stderr, its outcome on stdout, its failure in one message."""
 
+import errno
 import json
 import math
+import sys
 import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -18,13 +20,20 @@ from pipeline.errors import CellscanError
 FAILED = 1
 PARTIAL = 3
 _SECONDS_BETWEEN_LINES = 8.0
+_ADVICE = {
+    errno.ENOSPC: "free some space; the same command then continues",
+    errno.EDQUOT: "free some space; the same command then continues",
+    errno.EACCES: "give yourself the right to it, or name another place",
+    errno.EPERM: "give yourself the right to it, or name another place",
+    errno.EROFS: "name another place",
+}
 
 
 class Screen:
     """The surroundings of one command.
 
     ``with Screen(...) as screen`` settles the libraries, shows a progress bar while `progress` is called, and turns
-    a `CellscanError` into its message and exit code 1. With ``as_json`` the only thing on stdout is one JSON
+    a `CellscanError`, and what disk, locks and databases refuse, into a message and exit code 1. With ``as_json`` the only thing on stdout is one JSON
     object: the outcome, or ``{"error": message, "kind": class}``.
     """
 
@@ -48,8 +57,9 @@ class Screen:
         if isinstance(error, KeyboardInterrupt):
             self._stderr.print("stopped; the same command continues from here")
             raise typer.Exit(130) from error
-        if isinstance(error, CellscanError) and not self._verbose:
-            self._fail(error)
+        message = None if self._verbose or error is None else _expected(error)
+        if error is not None and message is not None:
+            self._fail(error, message)
             raise typer.Exit(FAILED) from error
 
     def progress(self, done: int, total: int, what: str) -> None:
@@ -102,9 +112,33 @@ class Screen:
             self._bar.stop()
             self._bar = None
 
-    def _fail(self, error: CellscanError) -> None:
-        self._stderr.print(f"error: {error}", style="red")
-        self.give({"error": str(error), "kind": type(error).__name__})
+    def _fail(self, error: BaseException, message: str) -> None:
+        self._stderr.print(f"error: {message}", style="red")
+        self.give({"error": message, "kind": type(error).__name__})
+
+
+def _expected(error: BaseException) -> str | None:
+    """What to tell of an error that is no mistake of the program; ``None`` if it may be one."""
+    if isinstance(error, CellscanError):
+        return str(error)
+    # Only who has imported a library meets its errors.
+    database, locks = sys.modules.get("sqlalchemy.exc"), sys.modules.get("filelock")
+    if database is not None and isinstance(error, database.OperationalError):
+        why = next(iter(str(error.orig).splitlines()), "")
+        return f"a database did not do as asked: {why}; if another program holds it, wait for that one, and try again"
+    if locks is not None and isinstance(error, locks.Timeout):
+        return f"another cellscan process holds {error.lock_file}; wait for it, or stop it, and try again"
+    # A reader that left (`| head`) is typer's.
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return _told_by_the_system(error)
+    return None
+
+
+def _told_by_the_system(error: OSError) -> str:
+    why = error.strerror or next(iter(str(error).splitlines()), "") or type(error).__name__
+    where = "" if error.filename is None else f": {error.filename}"
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{why}{where}" + (f"; {advice}" if advice else "")
 
 
 def plain(value: Any) -> Any:

@@ -41,6 +41,14 @@ class ExperimentConfig(Config):
             raise ValueError("data.in_pixels leaves pixels as they are: it needs dims 2 and no preprocessing.spacing")
         if any(axis >= dims or axis < 0 for axis in self.augmentation.flip):
             raise ValueError(f"augmentation.flip must name axes 0 … {dims - 1}, got {list(self.augmentation.flip)}")
+        spacing = self.preprocessing.spacing
+        if self.augmentation.rotate90 and (
+            self.sampling.patch[0] != self.sampling.patch[1] or (spacing is not None and spacing[0] != spacing[1])
+        ):
+            raise ValueError(
+                "augmentation.rotate90 swaps i and j: sampling.patch and preprocessing.spacing must be equal along "
+                f"both, got {list(self.sampling.patch)} and {spacing if spacing is None else list(spacing)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -59,6 +59,12 @@ class Case:
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
         return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
 
+    def fingerprint(self) -> bytes:
+        """Which voxels, and everything that was said of them: changes with any change of an annotation."""
+        marks = self.annotations
+        said = f"{self.case_id}:{marks.labels}:{marks.ignore.tolist()}:{marks.from_points}"
+        return said.encode() + marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+
 
 def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:
     """The cases that annotated volumes give under ``config.cases``."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.config.data import DataConfig, FoldSplit
 from pipeline.datasets.cases import Case, make_cases
 from pipeline.datasets.looks import group_by_look
+from pipeline.datasets.seen import Seen
 from pipeline.datasets.select import select_volumes
 from pipeline.errors import DatasetError
 from pipeline.volumes import Volume
@@ -30,17 +31,16 @@ class CaseSplit:
         text = hashlib.sha256()
         for side, cases in self.sides().items():
             for case in sorted(cases, key=lambda case: case.case_id):
-                text.update(f"{side}:{case.case_id}:{case.annotations.labels}".encode())
-                text.update(case.annotations.boxes.lower.tobytes() + case.annotations.boxes.upper.tobytes())
+                text.update(f"{side}:".encode() + case.fingerprint())
         return text.hexdigest()[:16]
 
     def sides(self) -> dict[str, tuple[Case, ...]]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
-    def training_patients(self) -> tuple[str, ...]:
-        """Keys of every patient whose data shaped the model, by training or by choosing a threshold."""
-        return tuple(sorted({case.patient_key for case in self.train + self.validation}))
+    def seen(self) -> Seen:
+        """Whose data shape a model that is made from this split."""
+        return Seen.in_cases(self.train + self.validation)
 
     def summary(self) -> dict[str, dict[str, int]]:
         return {
@@ -93,11 +93,17 @@ def _by_folds(config: FoldSplit, volumes: list[Volume], seed: int) -> tuple[list
 
 def _groups(config: FoldSplit, volumes: list[Volume]) -> list[list[Volume]]:
     if config.group_by == "look":
-        return group_by_look(volumes)
+        return [_as_one_patient(members) for members in group_by_look(volumes)]
     by_patient: dict[str, list[Volume]] = defaultdict(list)
     for volume in volumes:
         by_patient[volume.patient_key].append(volume)
     return list(by_patient.values())
+
+
+def _as_one_patient(siblings: list[Volume]) -> list[Volume]:
+    """Siblings count as one patient from here on: intervals are drawn by them, and a model has seen all or none."""
+    key = f"look-{min(volume.volume_id for volume in siblings)[:11]}"
+    return [replace(volume, patient_key=key) for volume in siblings]
 
 
 def _dealing_order(groups: list[list[Volume]], seed: int) -> list[list[Volume]]:

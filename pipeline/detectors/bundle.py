@@ -1,8 +1,7 @@
 """A trained detector as a folder: weights, the experiment that made them, and what is needed to use them."""
 
-import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,9 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.config.experiment import ExperimentConfig
+from pipeline.datasets.seen import Seen
 from pipeline.detectors.detector import CentreBoxDetector
 from pipeline.errors import ModelError
 
+_LEAST_TRANSFER = 0.5
 _WEIGHTS, _EXPERIMENT, _FACTS = "weights.safetensors", "experiment.json", "bundle.json"
 
 
@@ -21,13 +22,13 @@ class Bundle:
     """A network with its experiment.
 
     ``threshold`` is the score above which a detection counts; it was chosen on validation data.
-    ``training_patients`` are the keys of the patients whose data shaped the model: it may not be scored on them.
+    ``seen`` are the patients and volumes that shaped the model: it may not be scored on them.
     """
 
     config: ExperimentConfig
     network: CentreBoxDetector
     threshold: float
-    training_patients: tuple[str, ...]
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -39,7 +40,8 @@ class Bundle:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
         (folder / _EXPERIMENT).write_text(self.config.model_dump_json(indent=1), encoding="utf-8")
-        facts = {"threshold": self.threshold, "training_patients": list(self.training_patients)}
+        seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
+        facts = {"threshold": self.threshold, "seen": seen}
         (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     @classmethod
@@ -52,34 +54,40 @@ class Bundle:
         for name in (_WEIGHTS, _EXPERIMENT, _FACTS):
             if not (folder / name).is_file():
                 raise ModelError(f"{folder} is not a model: it lacks {name}")
-        config = ExperimentConfig.model_validate_json((folder / _EXPERIMENT).read_text(encoding="utf-8"))
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        try:
+            config = ExperimentConfig.model_validate_json((folder / _EXPERIMENT).read_text(encoding="utf-8"))
+            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            threshold, seen = float(facts["threshold"]), facts["seen"]
+            patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{folder} is described in another way than this cellscan reads: {error}") from error
         network = CentreBoxDetector(_without_download(config))
         try:
             network.load_state_dict(load_file(folder / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder / _WEIGHTS} does not fit the network of its experiment: {error}") from error
-        return cls(config, network.eval(), float(facts["threshold"]), tuple(facts["training_patients"]))
-
-    @classmethod
-    def digest(cls, folder: Path) -> str:
-        """16 hex digits over the bytes of the three files."""
-        text = hashlib.sha256()
-        for name in (_WEIGHTS, _EXPERIMENT, _FACTS):
-            text.update((folder / name).read_bytes())
-        return text.hexdigest()[:16]
+        return cls(config, network.eval(), threshold, Seen(patients, volumes))
 
 
-def transfer(source: CentreBoxDetector, target: CentreBoxDetector) -> tuple[int, int]:
+def transfer(source: CentreBoxDetector, target: CentreBoxDetector) -> float:
     """Copy every weight of ``source`` whose name and shape fit ``target``; the rest of ``target`` stays.
 
     Returns:
-        How many tensors were copied, and how many ``target`` has.
+        The share of ``target``'s numbers that were copied.
+
+    Raises:
+        ModelError: less than half would be: the two are different networks, and nothing would be transferred.
     """
     own = target.state_dict()
     fitting = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
+    share = sum(v.numel() for v in fitting.values()) / sum(v.numel() for v in own.values())
+    if share < _LEAST_TRANSFER:
+        raise ModelError(
+            f"only {share:.0%} of the network fits the weights to start from, expected at least {_LEAST_TRANSFER:.0%}: "
+            "use the same data.dims, backbone and widths, or leave out training.initial_weights"
+        )
     target.load_state_dict(own | fitting)
-    return len(fitting), len(own)
+    return share
 
 
 def _without_download(config: ExperimentConfig) -> ExperimentConfig:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from pipeline.detections.table import to_frame
 from pipeline.errors import CellscanError
@@ -19,10 +20,15 @@ from pipeline.volumes import Volume
 
 @dataclass(frozen=True)
 class ArchiveSummary:
-    """``results`` maps volume id → Parquet file. ``quarantined`` maps volume id → reason."""
+    """``results`` maps volume id → Parquet file, ``quarantined`` volume id → reason.
+
+    ``unfinished`` maps volume id → why it has no result yet: another worker is on it, or it failed for a reason that
+    may pass and the next run tries it again.
+    """
 
     results: dict[str, Path]
     quarantined: dict[str, str]
+    unfinished: dict[str, str]
     detected_now: int
     done_before: int
 
@@ -61,6 +67,11 @@ def detect_volumes(
     return ArchiveSummary(
         results={v: _result(folder, v) for v, row in rows.items() if row.status == "done"},
         quarantined={v: row.reason for v, row in rows.items() if row.status == "quarantined"},
+        unfinished={
+            v: row.reason if row.status == "pending" else "another worker is on it"
+            for v, row in rows.items()
+            if row.status in ("pending", "running")
+        },
         detected_now=detected,
         done_before=done_before,
     )
@@ -79,14 +90,22 @@ def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> in
 
 
 def _detect_one(detector: VolumeDetector, volume: Volume, folder: Path, ledger: Ledger) -> None:
+    """One volume that cannot be read or does not fit in memory must not end the night's run."""
     try:
         detections = detector.detect(volume.array, volume.grid, volume.volume_id)
-    except (CellscanError, RuntimeError, ValueError, OSError) as error:
-        # One volume that cannot be read or does not fit in memory must not end the night's run.
+        _write(_result(folder, volume.volume_id), to_frame(detections))
+    except (CellscanError, ValueError) as error:
         ledger.quarantine(volume.volume_id, f"{type(error).__name__}: {error}")
-        return
-    _write(_result(folder, volume.volume_id), to_frame(detections))
-    ledger.finish(volume.volume_id, len(detections))
+    except torch.AcceleratorError:
+        ledger.reopen(volume.volume_id)
+        raise  # the device is gone for this process: every further volume would fail
+    except (RuntimeError, OSError, MemoryError) as error:
+        ledger.give_back(volume.volume_id, f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        ledger.reopen(volume.volume_id)
+        raise
+    else:
+        ledger.finish(volume.volume_id, len(detections))
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

@@ -113,9 +113,12 @@ def _candidates(
     start = torch.tensor(plan.starts[number], dtype=torch.float32, device=score.device)
     at = torch.stack([locations[axis][where[:, axis]] for axis in range(dims)], dim=1) + start
     core = torch.tensor(plan.cores[number], dtype=torch.float32, device=score.device)
-    margin = torch.tensor(network.stride, dtype=torch.float32, device=score.device) * _CORE_MARGIN
-    inside = torch.tensor(grid.shape, dtype=torch.float32, device=score.device) - 0.5
-    owned = ((at >= core[:, 0] - margin) & (at <= core[:, 1] + margin) & (at < inside)).all(dim=1)
+    stride = torch.tensor(network.stride, dtype=torch.float32, device=score.device)
+    margin = stride * _CORE_MARGIN
+    last = torch.tensor(grid.shape, dtype=torch.float32, device=score.device) - 1
+    # A location at the far border may have its middle in the padding and still stand for real voxels.
+    begins_inside = at - (stride - 1) / 2 <= last
+    owned = ((at >= core[:, 0] - margin) & (at <= core[:, 1] + margin) & begins_inside).all(dim=1)
     at = at[owned]
     flat = torch.nonzero(peak.flatten())[:, 0][owned]
     distances = maps.distances.flatten(1)[:, flat].T

@@ -1,11 +1,8 @@
 """Which volume was detected on by which model version, and how it went. One row each; it survives a kill."""
 
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -24,6 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+
+from pipeline import process as process_name
 
 Status = Literal["pending", "running", "done", "quarantined"]
 
@@ -54,11 +53,13 @@ class LedgerRow:
 class Ledger:
     """The rows of one model: ``model`` names a version together with the digest of its weights and settings.
 
-    A volume is claimed before it is worked on. A claim whose worker died is given up when the next run on the same
-    host starts; a volume that took a worker down twice is quarantined rather than tried for ever.
+    A volume is claimed before it is worked on. A claim whose worker died is released when the next run starts: at
+    once where that can be seen (the same host), after `lease` where it cannot. A volume that failed or took its worker
+    down `max_attempts` times is quarantined rather than tried for ever.
     """
 
     max_attempts = 3
+    lease = timedelta(hours=1)
 
     def __init__(self, url: str, model: str) -> None:
         self.model = model
@@ -83,12 +84,9 @@ class Ledger:
         with self._engine.begin() as connection:
             running = connection.execute(self._mine().where(_ROWS.c.status == "running")).all()
             for row in running:
-                if _alive(row.worker):
-                    continue
-                worn_out = row.attempts >= self.max_attempts
-                reason = f"its worker died {row.attempts} times" if worn_out else ""
-                self._set(connection, row.volume_id, "quarantined" if worn_out else "pending", reason)
-                released += 1
+                if self._abandoned(row):
+                    self._return(connection, row.volume_id, row.attempts, "its worker died")
+                    released += 1
         return released
 
     def claim(self, volume_id: str) -> bool:
@@ -109,10 +107,18 @@ class Ledger:
         with self._engine.begin() as connection:
             self._set(connection, volume_id, "quarantined", reason)
 
+    def give_back(self, volume_id: str, reason: str) -> None:
+        """What failed for a reason that may pass: to be tried by a later run, unless it was tried often enough."""
+        with self._engine.begin() as connection:
+            row = connection.execute(self._mine().where(_ROWS.c.volume_id == volume_id)).one()
+            self._return(connection, volume_id, row.attempts, reason)
+
     def reopen(self, volume_id: str) -> None:
-        """A result that is no longer on disk has to be made again."""
+        """Not failed: the result is no longer on disk, or the user stopped the run. It does not count as an attempt."""
         with self._engine.begin() as connection:
             self._set(connection, volume_id, "pending", "")
+            mine = (_ROWS.c.model == self.model) & (_ROWS.c.volume_id == volume_id) & (_ROWS.c.attempts > 0)
+            connection.execute(update(_ROWS).where(mine).values(attempts=_ROWS.c.attempts - 1))
 
     def rows(self, volume_ids: Sequence[str]) -> dict[str, LedgerRow]:
         """Rows of the named volumes, by volume id."""
@@ -127,6 +133,18 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _abandoned(self, row: Any) -> bool:
+        host, _, process = row.worker.partition("|")
+        if host == process_name.host():
+            return not process_name.is_alive(process)
+        return bool(_now() - row.changed_at > self.lease)
+
+    def _return(self, connection: Connection, volume_id: str, attempts: int, reason: str) -> None:
+        if attempts >= self.max_attempts:
+            self._set(connection, volume_id, "quarantined", f"{reason} (tried {attempts} times)")
+        else:
+            self._set(connection, volume_id, "pending", reason)
 
     def _mine(self) -> Select[Any]:
         return select(_ROWS).where(_ROWS.c.model == self.model)
@@ -152,31 +170,7 @@ def _engine(url: str) -> Engine:
 
 
 def _worker() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _alive(worker: str) -> bool:
-    """Whether a worker still runs; one on another host counts as alive, since nobody here can tell."""
-    host, pid, started = worker.rsplit(":", 2)
-    return host != socket.gethostname() or _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """When a process started, so that a reused process id is not taken for it; empty if there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        return stat.rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return _answers(pid)
-
-
-def _answers(pid: int) -> str:
-    """Where there is no /proc: whether the process takes a signal."""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "0"
+    return f"{process_name.host()}|{process_name.this_process()}"
 
 
 def _now() -> datetime:

@@ -27,10 +27,12 @@ def load_picture(path: Path) -> LoadedScan:
     The grid is in mm where the file states a physical size, else in pixels. Opaque alpha is dropped.
 
     Raises:
-        SourceError: not a readable picture, several pages, transparent pixels, turned by EXIF, too large.
+        SourceError: not a readable picture, several pages, transparent pixels, turned by EXIF, not finite, too large.
     """
     pixels, spacing = read_pixels(path)
     pixels = _without_alpha(pixels)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise SourceError(f"{int((~np.isfinite(pixels)).sum())} of {pixels.size} pixels are not finite numbers")
     image = np.ascontiguousarray(pixels.transpose(2, 1, 0))
     shape = (image.shape[1], image.shape[2])
     grid = Grid.of_pixels(shape) if spacing is None else Grid(shape, np.diag([*spacing, 1.0]))

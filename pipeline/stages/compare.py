@@ -54,8 +54,8 @@ def _fair_to_both(first: VersionRecord, a: Bundle, second: VersionRecord, b: Bun
             f"{first.spec} detects in {a.config.data.dims}D and {second.spec} in {b.config.data.dims}D: "
             "they cannot be judged on the same cases"
         )
-    seen = set(a.training_patients) | set(b.training_patients)
-    cases = [case for case in data_of(second, b.config, settings).split.test if case.patient_key not in seen]
+    seen = a.seen.joined(b.seen)
+    cases = [case for case in data_of(second, b.config, settings).split.test if not seen.holds(case)]
     if not cases:
         raise DatasetError(
             f"no test case of {second.spec} is left on which {first.spec} was not trained: evaluate both with "

@@ -24,7 +24,8 @@ class DetectSummary:
 
     ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
-    not read it. ``threshold``: detections below it are not exported.
+    not read it; ``unfinished`` maps a scan to why it has no result yet. ``threshold``: detections below it are not
+    exported.
     """
 
     model: str
@@ -36,6 +37,7 @@ class DetectSummary:
     done_before: int
     quarantined: dict[str, str]
     unsuited: dict[str, str]
+    unfinished: dict[str, str]
 
     def fullest_overlay(self) -> Path | None:
         """The picture of the scan with most detections."""
@@ -56,10 +58,12 @@ class DetectSummary:
                 "done_before": self.done_before,
                 "quarantined": len(self.quarantined),
                 "unsuited": len(self.unsuited),
+                "unfinished": len(self.unfinished),
             },
             "scans": list(self.scans),
             "quarantined": self.quarantined,
             "unsuited": self.unsuited,
+            "unfinished": self.unfinished,
         }
 
 
@@ -137,4 +141,5 @@ def _summary(
         done_before=done.done_before,
         quarantined=quarantined,
         unsuited=unsuited,
+        unfinished={names[volume_id]: reason for volume_id, reason in done.unfinished.items()},
     )

@@ -30,7 +30,9 @@ class ExperimentData:
 
 
 def source_folder(source: str | Path, settings: Settings) -> Path:
-    """A folder as it is named: absolute, below the working folder, or below the data folder.
+    """A folder as a user names it: absolute, below the working folder, or below the data folder.
+
+    What an experiment names is found by `experiment_source`.
 
     Raises:
         SourceError: it is in none of these.
@@ -42,6 +44,23 @@ def source_folder(source: str | Path, settings: Settings) -> Path:
     raise SourceError(f"no data at {path}, nor at {settings.data / path}; the data folder is set by CELLSCAN_DATA")
 
 
+def experiment_source(config: ExperimentConfig, settings: Settings) -> Path:
+    """The folder of ``data.source``: absolute, or below the data folder, wherever the command is given.
+
+    Raises:
+        SourceError: it is not there.
+    """
+    root = named_source(config, settings)
+    if not root.exists():
+        raise SourceError(f"no data at {root} (data.source is {config.data.source!r}); CELLSCAN_DATA sets the folder")
+    return root
+
+
+def named_source(config: ExperimentConfig, settings: Settings) -> Path:
+    """As `experiment_source`, also where the folder is gone."""
+    return (settings.data / Path(config.data.source).expanduser()).resolve()
+
+
 def experiment_data(config: ExperimentConfig, settings: Settings, progress: Progress | None = None) -> ExperimentData:
     """Ingest what is new in ``config.data.source`` and divide all of it.
 
@@ -49,7 +68,7 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
         SourceError: the folder is not there.
         DatasetError: too little or unsuitable data.
     """
-    root = _experiment_source(config, settings)
+    root = experiment_source(config, settings)
     ingest_archive(root, settings, progress)
     volumes = volumes_below(root, settings)
     return ExperimentData(tuple(volumes), split_cases(config.data, volumes, config.seed))
@@ -112,14 +131,6 @@ def cases_digest(cases: Iterable[Case]) -> str:
         text.update(f"{case.case_id}:{marks.labels}:{marks.ignore.tolist()}".encode())
         text.update(marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes())
     return text.hexdigest()[:16]
-
-
-def _experiment_source(config: ExperimentConfig, settings: Settings) -> Path:
-    path = Path(config.data.source).expanduser()
-    root = path if path.is_absolute() else settings.data / path
-    if not root.exists():
-        raise SourceError(f"no data at {root} (data.source is {config.data.source!r}); CELLSCAN_DATA sets the folder")
-    return root.resolve()
 
 
 def _from_catalog(settings: Settings, root: Path | None = None, ids: Sequence[str] | None = None) -> list[Volume]:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from pipeline.progress import Progress
 from pipeline.reporting.overlay import overlay_png
 from pipeline.volumes import Volume
 
+_SUMMARY, _BEGUN = "summary.json", ".begun.json"
+# All that an export writes for one scan; nothing else is ever removed, whatever a manifest says.
+_OURS = re.compile(r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png)")
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -25,7 +30,10 @@ class Exported:
     counts: dict[str, int]
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
-        _write(self.folder / "summary.json", json.dumps(summary, indent=1).encode())
+        """Write ``summary.json``, the last file of an export; ``files`` in it are those of single scans."""
+        files = sorted(_files(self.counts))
+        _write(self.folder / _SUMMARY, json.dumps({**summary, "files": files}, indent=1).encode())
+        (self.folder / _BEGUN).unlink(missing_ok=True)
 
 
 def export(
@@ -43,13 +51,15 @@ def export(
         results: volume id → Parquet file of every detection; volumes without one are left out.
         bundle: the version's.
         model: names it; files that another model left in ``out`` are replaced.
-        out: folder; files of an earlier export are replaced, each whole.
+        out: folder; files of an earlier export are replaced, each whole, and removed where they are of scans that
+            are no longer in the result. Files that no export wrote stay.
         progress: called after each volume.
     """
     out.mkdir(parents=True, exist_ok=True)
     stamp = _stamp(out, model)
     frames, counts = [pd.DataFrame(columns=columns())], {}
     ready = [volume for volume in volumes if volume.volume_id in results]
+    _leave_only(_files([volume.volume_id for volume in ready]), out)
     for n, volume in enumerate(ready):
         result = results[volume.volume_id]
         frame = pd.read_parquet(result)
@@ -64,6 +74,30 @@ def export(
     _write(out / "detections.csv", table.to_csv(index=False).encode())
     _write(out / "detections.parquet", table.to_parquet(index=False))
     return Exported(out, counts)
+
+
+def _files(volume_ids: Iterable[str]) -> set[str]:
+    """What an export writes for single scans, relative to its folder."""
+    return {name for one in volume_ids for name in (f"geojson/{one}.geojson", f"overlays/{one}.png")}
+
+
+def _leave_only(wanted: set[str], out: Path) -> None:
+    """Remove what former exports wrote for other scans; known from their summaries, or from how they began."""
+    former = _manifest(out / _SUMMARY) | _manifest(out / _BEGUN)
+    # An export that is killed leaves no summary: the next one learns here what it may have written.
+    _write(out / _BEGUN, json.dumps({"files": sorted(former | wanted)}).encode())
+    for name in former - wanted:
+        (out / name).unlink(missing_ok=True)
+
+
+def _manifest(path: Path) -> set[str]:
+    """The files that an export noted; none where the file is not of an export."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return set()
+    files = noted.get("files") if isinstance(noted, dict) else None
+    return {name for name in files if isinstance(name, str) and _OURS.fullmatch(name)} if isinstance(files, list) else set()
 
 
 def _stamp(out: Path, model: str) -> Path:

@@ -17,7 +17,7 @@ from pipeline.reporting.report import write_report as write_html
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
 from pipeline.stages.compare import compare_versions
-from pipeline.stages.experiment import data_of
+from pipeline.stages.experiment import data_of, named_source
 from pipeline.stages.pictures import seen_by_network
 from pipeline.stages.scoring import own_evaluation
 from pipeline.tracking import registry
@@ -146,7 +146,7 @@ def _pictures(
 
 def _facts(record: registry.VersionRecord, bundle: Bundle) -> dict[str, str]:
     facts = {
-        "Patients that shaped it": str(len(bundle.training_patients)),
+        "Patients that shaped it": str(len(bundle.seen.patients)),
         "Weights": f"digest {record.tags[registry.DIGEST_TAG][:16]}",
         "MLflow run": record.run_id,
     }
@@ -155,7 +155,7 @@ def _facts(record: registry.VersionRecord, bundle: Bundle) -> dict[str, str]:
 
 
 def _ingest(configs: Sequence[ExperimentConfig], settings: Settings) -> IngestReport | None:
-    roots = dict.fromkeys((settings.data / config.data.source).resolve() for config in configs)
+    roots = dict.fromkeys(named_source(config, settings) for config in configs)
     catalog = Catalog.of(settings)
     try:
         files = [file for root in roots for file in catalog.files(root)]

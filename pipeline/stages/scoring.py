@@ -43,8 +43,7 @@ def score_version(
     Raises:
         DatasetError: every case belongs to a patient that shaped the version.
     """
-    seen = set(bundle.training_patients)
-    fair = [case for case in cases if case.patient_key not in seen]
+    fair = [case for case in cases if not bundle.seen.holds(case)]
     if not fair:
         raise DatasetError(
             f"{record.spec} was trained on the patients of all {len(cases)} cases; a score on them would say nothing"

@@ -5,12 +5,14 @@ opens the store next on the same host ends it. Runs of other hosts are left alon
 """
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, RunStatus
+from mlflow.entities import RunStatus
 
-from pipeline.tracking.process import host, is_alive, this_process
+from pipeline.process import host, is_alive, this_process
+from pipeline.tracking.asking import everything
 
 HOST_TAG = "cellscan.host"
 PROCESS_TAG = "cellscan.process"
+_PAGE = 1000
 
 
 def owner_tags() -> dict[str, str]:
@@ -20,20 +22,11 @@ def owner_tags() -> dict[str, str]:
 
 def end_dead_runs(client: MlflowClient) -> tuple[str, ...]:
     """Set RUNNING runs of dead processes of this host to KILLED; returns their ids."""
-    experiments = [experiment.experiment_id for experiment in _all_experiments(client)]
-    running = client.search_runs(
-        experiments, f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{host()}'", max_results=1000
-    )
+    known = everything(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
+    experiments = [experiment.experiment_id for experiment in known]
+    wanted = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{host()}'"
+    running = everything(lambda token: client.search_runs(experiments, wanted, max_results=_PAGE, page_token=token))
     dead = [run.info.run_id for run in running if not is_alive(run.data.tags.get(PROCESS_TAG, ""))]
     for run_id in dead:
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
     return tuple(dead)
-
-
-def _all_experiments(client: MlflowClient) -> list[Experiment]:
-    page = client.search_experiments(max_results=1000)
-    experiments = list(page)
-    while page.token:
-        page = client.search_experiments(max_results=1000, page_token=page.token)
-        experiments.extend(page)
-    return experiments

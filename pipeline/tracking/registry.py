@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
 from pipeline.settings import Settings
+from pipeline.tracking.asking import asking, everything
 from pipeline.tracking.model import BUNDLE, save_model
 from pipeline.tracking.session import connect, prepare
 
@@ -27,6 +28,7 @@ KEY_TAG = "cellscan.idempotency_key"
 DIGEST_TAG = "cellscan.bundle_digest"
 REASON_TAG = "cellscan.promotion_reason"
 _UPLOADS = 3
+_PAGE = 1000
 _SPEC = re.compile(r"^(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))$")
 
 
@@ -63,12 +65,12 @@ def register(
         The version's number.
 
     Raises:
-        TrackingError: the upload did not arrive whole in three attempts.
+        TrackingError: the upload did not arrive whole in three attempts, or MLflow did not do as asked.
     """
     prepare(settings)
     client = connect(settings)
     (settings.home / "locks").mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.home / "locks" / f"register-{name}.lock"):
+    with FileLock(settings.home / "locks" / f"register-{name}.lock"), asking(f"to register a version of {name!r}"):
         known = _by_key(client, name, idempotency_key)
         if known is not None:
             return str(known.version)
@@ -91,49 +93,53 @@ def resolve(settings: Settings, spec: str) -> VersionRecord:
 
     Raises:
         ModelError: no such name, version or alias; the message names those that exist.
-        TrackingError: the files are not what was registered.
+        TrackingError: the files are not what was registered, or MLflow does not answer.
     """
     prepare(settings)
     client = connect(settings)
-    version = _find(client, spec)
-    folder = _fetch(settings, version)
+    with asking(f"for version {spec!r}"):
+        version = _find(client, spec)
+        folder = _fetch(settings, version)
     return VersionRecord(version.name, str(version.version), str(version.run_id), folder, dict(version.tags))
 
 
 def champion(settings: Settings, name: str) -> str | None:
-    """The number of the version that holds ``@champion``, if one does."""
+    """The number of the version that holds ``@champion``, if one does.
+
+    Raises:
+        TrackingError: MLflow did not say whether there is one.
+    """
     prepare(settings)
-    try:
-        return str(connect(settings).get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException:
-        return None
+    with asking(f"for {name}@{CHAMPION}"):
+        try:
+            return str(connect(settings).get_model_version_by_alias(name, CHAMPION).version)
+        except MlflowException as error:
+            if _is_absent(error, CHAMPION):
+                return None
+            raise
 
 
 def set_champion(settings: Settings, name: str, version: str, reason: str) -> None:
     """Move ``@champion`` and say on the version why."""
     prepare(settings)
     client = connect(settings)
-    client.set_model_version_tag(name, version, REASON_TAG, reason)
-    client.set_registered_model_alias(name, CHAMPION, version)
+    with asking(f"to make {name}/{version} the champion"):
+        client.set_model_version_tag(name, version, REASON_TAG, reason)
+        client.set_registered_model_alias(name, CHAMPION, version)
 
 
 def set_reason(settings: Settings, name: str, version: str, reason: str) -> None:
     """Say on a version why it was not promoted."""
     prepare(settings)
-    connect(settings).set_model_version_tag(name, version, REASON_TAG, reason)
+    with asking(f"to keep on {name}/{version} why it was not promoted"):
+        connect(settings).set_model_version_tag(name, version, REASON_TAG, reason)
 
 
 def versions(settings: Settings, name: str) -> list[str]:
     """Numbers of the versions of ``name``, oldest first."""
     prepare(settings)
-    found = connect(settings).search_model_versions(f"name = '{name}'", max_results=1000)
-    return [str(number) for number in sorted(int(version.version) for version in found)]
-
-
-def names(settings: Settings) -> list[str]:
-    """Registered models."""
-    prepare(settings)
-    return sorted(model.name for model in connect(settings).search_registered_models(max_results=1000))
+    with asking(f"for the versions of {name!r}"):
+        return [str(number) for number in _numbers(connect(settings), name)]
 
 
 def folder_digest(folder: Path) -> str:
@@ -247,16 +253,33 @@ def _find(client: MlflowClient, spec: str) -> ModelVersion:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, number)
     except MlflowException as error:
-        raise ModelError(_not_there(client, spec, name)) from error
+        if _is_absent(error, alias):
+            raise ModelError(_not_there(client, spec, name)) from error
+        raise
 
 
 def _not_there(client: MlflowClient, spec: str, name: str) -> str:
-    found = client.search_model_versions(f"name = '{name}'", max_results=1000)
-    if found:
-        known = ", ".join(sorted(f"{name}/{version.version}" for version in found))
-        return f"no version {spec!r}; there are {known}"
-    models = ", ".join(model.name for model in client.search_registered_models(max_results=1000)) or "none yet"
-    return f"no registered model {name!r}; there are: {models} (cellscan train makes one)"
+    numbers = _numbers(client, name)
+    if numbers:
+        return f"no version {spec!r}; there are {', '.join(f'{name}/{number}' for number in numbers)}"
+    models = everything(lambda token: client.search_registered_models(max_results=_PAGE, page_token=token))
+    known = ", ".join(sorted(model.name for model in models)) or "none yet"
+    return f"no registered model {name!r}; there are: {known} (cellscan train makes one)"
+
+
+def _numbers(client: MlflowClient, name: str) -> list[int]:
+    """Numbers of all versions of a name, oldest first."""
+    found = everything(
+        lambda token: client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
+    )
+    return sorted(int(version.version) for version in found)
+
+
+def _is_absent(error: MlflowException, alias: str | None = None) -> bool:
+    """Whether MLflow knows that there is no such thing, which is not the same as not knowing."""
+    # A name that is there without the alias is refused as a wrong parameter.
+    absent_alias = alias is not None and error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in error.message
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or absent_alias
 
 
 def _by_key(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
@@ -267,5 +290,7 @@ def _by_key(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
 def _ensure_name(client: MlflowClient, name: str) -> None:
     try:
         client.get_registered_model(name)
-    except MlflowException:
+    except MlflowException as error:
+        if not _is_absent(error):
+            raise
         client.create_registered_model(name)

@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config import ExperimentConfig
 from pipeline.errors import TrackingError
 from pipeline.settings import Settings
+from pipeline.tracking.asking import asking, first_line
 from pipeline.tracking.dataset import CaseTable
 from pipeline.tracking.provenance import code_tags
 from pipeline.tracking.reaper import owner_tags
@@ -161,7 +162,8 @@ def tracked_run(
     prepare(settings)
     client = connect(settings)
     with _alone(settings, run_key), _sigterm_unwinds():
-        run = _find_or_create(client, settings, experiment, run_key, tags, name or run_key)
+        with asking(f"for run {run_key} of experiment {experiment!r}"):
+            run = _find_or_create(client, settings, experiment, run_key, tags, name or run_key)
         if run.finished:
             yield run
             return
@@ -172,9 +174,10 @@ def tracked_run(
             with suppress(MlflowException):
                 _end(client, run.run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
             if isinstance(error, MlflowException):
-                raise TrackingError(f"MLflow did not do as asked in run {run.run_id}: {error}") from error
+                raise TrackingError(f"MLflow did not do as asked in run {run.run_id}: {first_line(error)}") from error
             raise
-        _end(client, run.run_id, RunStatus.FINISHED)
+        with asking(f"to finish run {run.run_id}"):
+            _end(client, run.run_id, RunStatus.FINISHED)
         run.finished = True
 
 

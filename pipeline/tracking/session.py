@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.errors import TrackingError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
+from pipeline.tracking.asking import first_line
 from pipeline.tracking.reaper import end_dead_runs
 
 _LOCK_SECONDS = 300
@@ -76,7 +77,7 @@ def _open(uri: str, artifacts: Path, home: Path, progress: Progress | None) -> N
             end_dead_runs(client)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
         raise TrackingError(
-            f"the MLflow store at {_shown(uri)} cannot be opened: {str(error).splitlines()[0]}"
+            f"the MLflow store at {_shown(uri)} cannot be opened: {first_line(error)}"
         ) from error
     _opened.add(key)
 
@@ -142,6 +143,8 @@ def _shown(uri: str) -> str:
 def _quiet() -> None:
     for name in ("mlflow", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It prints a traceback of what it then raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     # Every artifact folder would otherwise draw its own bar over ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -13,12 +13,14 @@ from pipeline.datasets.cases import Case
 from pipeline.datasets.samples import Batch
 from pipeline.detectors.detector import CentreBoxDetector
 from pipeline.detectors.losses import detection_loss
+from pipeline.errors import DatasetError
 from pipeline.evaluation.evaluate import primary_value
 from pipeline.evaluation.records import ScoredCase
 from pipeline.inference.detect import detect_prepared
 from pipeline.transforms.preprocessing import prepare
 
 VALIDATION_METRIC = "validation_primary"
+_MOST_SKIPPED = 20
 
 
 class DetectorTraining(lightning.LightningModule):
@@ -31,6 +33,7 @@ class DetectorTraining(lightning.LightningModule):
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
         self._validated: dict[str, float] = {}
+        self.skipped_steps = 0
 
     def forward(self, image: torch.Tensor) -> Any:
         return self.network(image)
@@ -38,24 +41,37 @@ class DetectorTraining(lightning.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch.to(device) if isinstance(batch, Batch) else batch
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor | None:
         training = self.config.training
         loss = detection_loss(
             self.network, self.network(batch.image), batch.objects, self.config.detector.object_spread
         )
         total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
+        if not torch.isfinite(total):
+            self._skip()
+            return None
         parts = {"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label}
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self._steps += 1
         return total
 
+    def _skip(self) -> None:
+        """A step without a finite loss teaches nothing and would spoil every weight; many of them have a cause."""
+        self.skipped_steps += 1
+        if self.skipped_steps > _MOST_SKIPPED:
+            raise DatasetError(
+                f"{self.skipped_steps} training steps had a loss that is not a number: look for voxels that are not "
+                "finite, or lower training.learning_rate"
+            )
+
     def on_train_epoch_start(self) -> None:
         self._sums, self._steps, self._validated = {}, 0, {}
 
     def epoch_figures(self) -> dict[str, float]:
         """Mean losses of the epoch so far and the latest validation score."""
-        return {name: float(value) / max(self._steps, 1) for name, value in self._sums.items()} | self._validated
+        means = {name: float(value) / max(self._steps, 1) for name, value in self._sums.items()}
+        return means | {"skipped_steps": float(self.skipped_steps)} | self._validated
 
     def validation_step(self, case: Case, _: int) -> None:
         prepared = prepare(case.array, case.grid, self.config.preprocessing)

@@ -20,8 +20,10 @@ from pipeline.datasets.cases import Case
 from pipeline.datasets.prepared import PreparedCase, PreparedStore
 from pipeline.datasets.samples import collate
 from pipeline.datasets.sampling import NumberSampler, PatchDataset
+from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import Bundle, seeded_network, transfer
+from pipeline.errors import DatasetError
 from pipeline.evaluation.evaluate import choose_threshold
 from pipeline.inference.detect import VolumeDetector, resolve_device, score_cases
 from pipeline.progress import Progress
@@ -71,24 +73,42 @@ def train(
     prepared = _prepare(config, split, settings, progress)
     network = seeded_network(config)
     if initial is not None:
+        _refuse_seen_tests(initial, split)
         transfer(initial.network, network)
     diary = _Diary(folder, config, on_epoch, progress)
     best = ModelCheckpoint(
         folder, filename="best", monitor=VALIDATION_METRIC, mode="max", save_top_k=1, enable_version_counter=False
     )
     last = folder / "last.ckpt"
-    resumed_from = len(diary.history) if last.exists() else None
+    resumed_from = _epochs_in(last)
     with _quiet():
         module = _module(config, network, prepared)
         _fit(config, module, prepared, split, [*_averaging(config), best, diary, _SaveLast(last)], settings, last)
     best_weights = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
-    bundle = _choose(config, network, best_weights, split, settings, progress)
+    seen = split.seen.joined(initial.seen) if initial else split.seen
+    bundle = _choose(config, network, best_weights, split, seen, settings, progress)
     bundle.save(folder / "bundle")
     best_epoch = int(best_weights["epoch"]) + 1
     _write(folder / _FINISHED, {"best_epoch": best_epoch, "seconds": diary.seconds, "resumed_from": resumed_from})
     return TrainingResult(
         folder / "bundle", tuple(diary.history), best_epoch, diary.seconds, resumed_from, reused=False
     )
+
+
+def _refuse_seen_tests(initial: Bundle, split: CaseSplit) -> None:
+    known = sum(initial.seen.holds(case) for case in split.test)
+    if known:
+        raise DatasetError(
+            f"{known} of {len(split.test)} test cases are of patients that shaped the weights to start from, so a "
+            "score on them would be memory: use the split and seed of that version, or other weights"
+        )
+
+
+def _epochs_in(checkpoint: Path) -> int | None:
+    """How many epochs a checkpoint to resume from has behind it; none without a checkpoint."""
+    if not checkpoint.exists():
+        return None
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
 
 
 def _finished(folder: Path) -> TrainingResult | None:
@@ -148,7 +168,7 @@ def _fit(
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision="bf16-mixed" if config.training.precision == "bf16" else "32-true",
         gradient_clip_val=config.training.gradient_clip,
-        check_val_every_n_epoch=config.training.validate_every,
+        check_val_every_n_epoch=min(config.training.validate_every, config.training.max_epochs),
         callbacks=callbacks,
         default_root_dir=last.parent,
         logger=False,
@@ -226,15 +246,16 @@ def _choose(
     network: Any,
     checkpoint: dict[str, Any],
     split: CaseSplit,
+    seen: Seen,
     settings: Settings,
     progress: Progress | None,
 ) -> Bundle:
     """The best epoch's weights with the threshold that suits the validation cases."""
     state = {k.removeprefix("network."): v for k, v in checkpoint["state_dict"].items() if k.startswith("network.")}
     network.load_state_dict(state)
-    draft = Bundle(config, network.eval(), 0.5, split.training_patients)
+    draft = Bundle(config, network.eval(), 0.5, seen)
     scored = score_cases(VolumeDetector(draft, settings.device), split.validation, progress)
-    return Bundle(config, network, choose_threshold(scored, config.evaluation), split.training_patients)
+    return Bundle(config, network, choose_threshold(scored, config.evaluation), seen)
 
 
 def _history(folder: Path) -> list[dict[str, float]]:

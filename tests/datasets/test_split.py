@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,25 @@ def test_in_pixels_an_image_with_a_physical_size_is_treated_like_one_without(tmp
     assert (chosen.grid.unit, chosen.grid.spacing.tolist()) == ("px", [1, 1])
     assert chosen.annotations.boxes.centres.tolist() == [[8.0, 6.0]]
     assert chosen.annotations.boxes.grid is chosen.grid
+
+
+def test_any_change_of_an_annotation_changes_the_digest(tmp_path):
+    volumes = fields(tmp_path)
+    plain = split_cases(config(), volumes, 0).digest
+    marked = replace(volumes[0].annotations, ignore=np.array([True]))
+    assert split_cases(config(), [replace(volumes[0], annotations=marked), *volumes[1:]], 0).digest != plain
+
+
+def test_siblings_by_look_count_as_one_patient(tmp_path):
+    volumes = fields(tmp_path, patients=3, per_patient=1)
+    dark = [replace(v, volume_id=f"{n}" + v.volume_id[1:], patient_key=f"d{n}") for n, v in enumerate([volumes[0]] * 2)]
+    split = split_cases(config(split=FoldSplit(folds=3, group_by="look")), [*dark, *volumes[1:]], 0)
+    sides = {case.volume.volume_id: (side, case.patient_key) for side, cases in split.sides().items() for case in cases}
+    assert sides[dark[0].volume_id] == sides[dark[1].volume_id]
+
+
+def test_a_scan_is_known_again_under_another_homes_key(tmp_path):
+    split = split_cases(config(), fields(tmp_path), 0)
+    elsewhere = [replace(c, volume=replace(c.volume, patient_key="other home")) for c in split.train]
+    assert all(split.seen.holds(case) for case in elsewhere)
+    assert not any(split.seen.holds(case) for case in split.test)

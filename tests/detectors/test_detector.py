@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from pipeline.config import ExperimentConfig
+from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle, seeded_network, transfer
 from pipeline.errors import ModelError
 from tests.experiments import tiny_2d, tiny_3d
@@ -49,11 +50,11 @@ def test_same_seed_same_weights():
 
 
 def test_a_bundle_comes_back_as_it_was_saved(tmp_path):
-    saved = Bundle(tiny_2d(), seeded_network(tiny_2d()), 0.37, ("p1", "p2"))
+    saved = Bundle(tiny_2d(), seeded_network(tiny_2d()), 0.37, Seen(frozenset({"p1", "p2"}), frozenset({"v"})))
     saved.save(tmp_path)
     loaded = Bundle.load(tmp_path)
     assert loaded.config == saved.config
-    assert (loaded.threshold, loaded.training_patients) == (0.37, ("p1", "p2"))
+    assert (loaded.threshold, loaded.seen) == (0.37, saved.seen)
     image = torch.randn(1, 1, 32, 32)
     assert torch.equal(loaded.network(image).score, saved.network.eval()(image).score)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".safetensors"]
@@ -65,7 +66,7 @@ def test_a_folder_without_weights_is_not_a_model(tmp_path):
 
 
 def test_damaged_weights_are_refused(tmp_path):
-    Bundle(tiny_2d(), seeded_network(tiny_2d()), 0.5, ()).save(tmp_path)
+    Bundle(tiny_2d(), seeded_network(tiny_2d()), 0.5).save(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="does not fit"):
         Bundle.load(tmp_path)
@@ -77,9 +78,20 @@ def test_transfer_takes_what_fits_and_leaves_other_heads():
     raw["data"]["classes"] = ["a", "b", "c"]
     raw["seed"] = 9
     target = seeded_network(ExperimentConfig.model_validate(raw))
-    copied, total = transfer(source, target)
-    assert total - copied == 2  # the last layer's weight and bias
+    assert 0.9 < transfer(source, target) < 1  # all but the last layer's weight and bias
     assert torch.equal(
         target.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
         source.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
     )
+
+
+def test_weights_of_another_network_are_not_taken_for_a_start():
+    with pytest.raises(ModelError, match="of the network fits the weights to start from"):
+        transfer(seeded_network(tiny_3d()), seeded_network(tiny_2d()))
+
+
+def test_a_description_of_another_schema_is_refused_by_name(tmp_path):
+    Bundle(tiny_2d(), seeded_network(tiny_2d()), 0.5).save(tmp_path)
+    (tmp_path / "bundle.json").write_text("{}")
+    with pytest.raises(ModelError, match="another way than this cellscan reads"):
+        Bundle.load(tmp_path)

@@ -1,6 +1,6 @@
 import dataclasses
-import socket
 import subprocess
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pipeline.geometry import Grid
 from pipeline.inference.archive import detect_volumes
 from pipeline.inference.detect import VolumeDetector, detect_prepared
 from pipeline.inference.ledger import Ledger
+from pipeline.process import host
 from pipeline.settings import Settings
 from tests.experiments import tiny_2d, tiny_3d
 from tests.phantoms import awkward_grid, blob, volume_with
@@ -60,7 +61,7 @@ def test_a_mark_in_an_oblique_flipped_anisotropic_volume_is_found_at_its_world_m
     raw = config.model_dump()
     raw["preprocessing"]["spacing"] = None
     config = type(config).model_validate(raw)
-    bundle = Bundle(config, FindsMarks(config), 0.5, ())
+    bundle = Bundle(config, FindsMarks(config), 0.5)
     found = VolumeDetector(bundle, "cpu").detect(image, grid, "v")
     row = to_frame(found).iloc[0]
     world = row[["centre_x_world", "centre_y_world", "centre_z_world"]].to_numpy(dtype=float)
@@ -74,7 +75,7 @@ def test_a_mark_in_an_oblique_flipped_anisotropic_volume_is_found_at_its_world_m
 
 def test_a_scan_without_findings_gives_an_empty_table():
     config = tiny_2d()
-    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5, ()), "cpu").detect(
+    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5), "cpu").detect(
         np.zeros((1, 40, 40), np.uint8), Grid.of_pixels((40, 40)), "v"
     )
     frame = to_frame(found)
@@ -89,7 +90,7 @@ def test_in_pixels_the_result_still_lies_on_the_scans_own_millimetres():
     grid = Grid((40, 40), np.diag([0.0005, 0.0005, 1.0]))
     image = np.zeros((1, 40, 40), np.uint8)
     image[0, 10, 20] = 200
-    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5, ()), "cpu").detect(image, grid, "v")
+    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5), "cpu").detect(image, grid, "v")
     assert found.boxes.grid is grid
     assert to_frame(found)["centre_x_world"][0] == pytest.approx(10.5 * 0.0005)
 
@@ -100,7 +101,7 @@ def archive(tmp_path):
         Settings.from_environment(), home=tmp_path, device="cpu", catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}"
     )
     config = tiny_2d()
-    detector = VolumeDetector(Bundle(config, FindsMarks(config), 0.5, ()), "cpu")
+    detector = VolumeDetector(Bundle(config, FindsMarks(config), 0.5), "cpu")
     grid = Grid.of_pixels((40, 40))
     volumes = []
     for n in range(4):
@@ -138,7 +139,7 @@ def test_a_claim_whose_worker_died_is_taken_up_again(archive):
 def _dead_worker() -> str:
     child = subprocess.Popen(["true"])
     child.wait()
-    return f"{socket.gethostname()}:{child.pid}:1"
+    return f"{host()}|{child.pid}:1"
 
 
 def test_a_volume_that_kills_its_worker_again_and_again_is_quarantined(archive):
@@ -152,7 +153,7 @@ def test_a_volume_that_kills_its_worker_again_and_again_is_quarantined(archive):
         ledger.release_dead()
     row = ledger.rows([volumes[0].volume_id])[volumes[0].volume_id]
     assert row.status == "quarantined"
-    assert "died 3 times" in row.reason
+    assert row.reason == "its worker died (tried 3 times)"
 
 
 def test_one_unreadable_volume_does_not_end_the_run(archive):
@@ -168,3 +169,57 @@ def test_a_result_that_vanished_is_made_again(archive):
     first = detect_volumes(detector, "m/1", volumes, settings)
     first.results[volumes[2].volume_id].unlink()
     assert detect_volumes(detector, "m/1", volumes, settings).detected_now == 1
+
+
+def test_a_claim_from_another_host_is_released_when_its_lease_is_over(archive):
+    _, volumes, settings = archive
+    ledger = Ledger(settings.catalog_url, "m/1")
+    ledger.enter([volumes[0].volume_id])
+    assert ledger.claim(volumes[0].volume_id)
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE detection_ledger SET worker = 'a container of yesterday|7:1'")
+    assert ledger.release_dead() == 0
+    ledger.lease = timedelta(seconds=-1)
+    assert ledger.release_dead() == 1
+
+
+def test_what_failed_for_a_passing_reason_is_tried_again_and_in_the_end_quarantined(archive):
+    detector, volumes, settings = archive
+
+    class OutOfMemory(VolumeDetector):
+        def detect(self, image, grid, volume_id):
+            if volume_id == volumes[0].volume_id:
+                raise torch.OutOfMemoryError("no memory left")
+            return super().detect(image, grid, volume_id)
+
+    failing = OutOfMemory(Bundle(tiny_2d(), FindsMarks(tiny_2d()), 0.5), "cpu")
+    first = detect_volumes(failing, "m/1", volumes, settings)
+    assert (len(first.results), list(first.unfinished)) == (3, [volumes[0].volume_id])
+    healed = detect_volumes(detector, "m/1", volumes, settings)
+    assert (len(healed.results), healed.unfinished, healed.detected_now) == (4, {}, 1)
+    for _ in range(Ledger.max_attempts):
+        last = detect_volumes(failing, "m/2", volumes, settings)
+    assert last.quarantined == {volumes[0].volume_id: "OutOfMemoryError: no memory left (tried 3 times)"}
+
+
+def test_a_run_that_the_user_stops_gives_its_volume_back(archive):
+    detector, volumes, settings = archive
+
+    class Stopped(VolumeDetector):
+        def detect(self, image, grid, volume_id):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        detect_volumes(Stopped(Bundle(tiny_2d(), FindsMarks(tiny_2d()), 0.5), "cpu"), "m/1", volumes, settings)
+    assert detect_volumes(detector, "m/1", volumes, settings).detected_now == 4
+
+
+@pytest.mark.parametrize(("size", "spot"), [(41, 40), (41, 39), (42, 41)])
+def test_an_object_at_the_far_border_is_not_lost(size, spot):
+    config = tiny_2d()
+    image = np.zeros((1, size, size), np.uint8)
+    image[0, spot, spot] = 200
+    found = VolumeDetector(Bundle(config, FindsMarks(config), 0.5), "cpu").detect(
+        image, Grid.of_pixels((size, size)), "v"
+    )
+    assert len(found) == 1

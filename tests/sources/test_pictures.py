@@ -122,3 +122,13 @@ def test_fractions_negatives_and_colours_are_no_labels(archive):
             load_label_map(write_nifti(archive / "a.nii", voxels, np.eye(4)), "instances", "nifti")
     with pytest.raises(AnnotationError, match="one channel, got 3"):
         load_label_map(write_png(archive / "a.png", COLOUR), "instances", "picture")
+
+
+def test_pixels_that_are_not_numbers_are_refused_with_their_count(tmp_path):
+    import tifffile
+
+    pixels = np.zeros((8, 8), np.float32)
+    pixels[2, 3:5] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    with pytest.raises(SourceError, match="2 of 64 pixels are not finite"):
+        load_picture(tmp_path / "a.tif")

@@ -3,13 +3,15 @@ import dataclasses
 import pytest
 import torch
 
+from pipeline.datasets.samples import Batch, Objects
+from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import split_cases
-from pipeline.detectors.bundle import Bundle
+from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.errors import DatasetError
 from pipeline.evaluation import primary_value
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.settings import Settings
-from pipeline.training.module import rate_at
+from pipeline.training.module import DetectorTraining, rate_at
 from pipeline.training.train import train
 from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
@@ -40,7 +42,8 @@ def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
     bundle = Bundle.load(result.bundle_folder)
     scored = score_cases(VolumeDetector(bundle, "cpu"), split.test)
     assert primary_value(scored, config.evaluation, bundle.threshold) > 0.9
-    assert set(bundle.training_patients).isdisjoint(case.patient_key for case in split.test)
+    assert not any(bundle.seen.holds(case) for case in split.test)
+    assert all(bundle.seen.holds(case) for case in split.train + split.validation)
 
 
 def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, volumes):
@@ -100,3 +103,32 @@ def test_rate_rises_then_falls():
     assert [share(0), share(9)] == pytest.approx([0.1, 1.0])
     assert share(100) == pytest.approx(0.01)
     assert all(share(n) >= share(n + 1) for n in range(10, 100))
+
+
+def test_weights_that_know_the_test_patients_are_refused_and_what_they_know_is_passed_on(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=1)
+    split = split_cases(config.data, volumes, 0)
+    first = Bundle.load(train(config, split, tmp_path / "first", settings).bundle_folder)
+    with pytest.raises(DatasetError, match="would be memory"):
+        train(config, split_cases(config.data, volumes, 1), tmp_path / "other", settings, initial=first)
+    more = dataclasses.replace(first, seen=first.seen.joined(Seen(frozenset({"long ago"}))))
+    second = train(config, split, tmp_path / "second", settings, initial=more)
+    assert "long ago" in Bundle.load(second.bundle_folder).seen.patients
+
+
+def test_fewer_epochs_than_between_validations_still_give_a_model(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=2, validate_every=5)
+    assert train(config, split_cases(config.data, volumes, 0), tmp_path / "run", settings).best_epoch == 2
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_counted_and_many_end_the_run():
+    config = tiny_2d()
+    module = DetectorTraining(seeded_network(config), config, 10)
+    none = torch.zeros(0)
+    objects = Objects(none.view(0, 2), none.view(0, 2), none.long(), none.bool())
+    spoilt = Batch(torch.full((1, 1, 32, 32), torch.nan), [objects])
+    for _ in range(20):
+        assert module.training_step(spoilt, 0) is None
+    assert module.skipped_steps == 20
+    with pytest.raises(DatasetError, match="21 training steps had a loss that is not a number"):
+        module.training_step(spoilt, 0)
