@@ -33,8 +33,8 @@ class Screen:
     """The surroundings of one command.
 
     ``with Screen(...) as screen`` settles the libraries, shows a progress bar while `progress` is called, and turns
-    a `CellscanError`, and what disk, locks and databases refuse, into a message and exit code 1. With ``as_json`` the only thing on stdout is one JSON
-    object: the outcome, or ``{"error": message, "kind": class}``.
+    a `CellscanError`, and what disk, locks and databases refuse, into a message and exit code 1. With ``as_json``
+    the only thing on stdout is one JSON object: the outcome, or ``{"error": message, "kind": class}``.
     """
 
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:

@@ -97,7 +97,7 @@ def _manifest(path: Path) -> set[str]:
     except (FileNotFoundError, ValueError):
         return set()
     files = noted.get("files") if isinstance(noted, dict) else None
-    return {name for name in files if isinstance(name, str) and _OURS.fullmatch(name)} if isinstance(files, list) else set()
+    return {str(name) for name in files if _OURS.fullmatch(str(name))} if isinstance(files, list) else set()
 
 
 def _stamp(out: Path, model: str) -> Path:

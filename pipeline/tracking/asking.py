@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.store.entities import PagedList
@@ -46,13 +46,9 @@ def may_pass(error: TrackingError) -> bool:
         return _is_of_the_server(cause)
     if isinstance(cause, HTTPError):
         return _may_pass_with(cause.code)
-    response = getattr(cause, "response", None)  # of requests, by which artifacts travel
-    if response is not None:
-        return _may_pass_with(response.status_code)
-    # URLError and what requests raises without an answer are OSErrors of no kind; a full disk has its number.
-    return isinstance(cause, OperationalError | ConnectionError | TimeoutError) or (
-        isinstance(cause, OSError) and cause.errno is None
-    )
+    if isinstance(cause, OSError) and hasattr(cause, "response"):  # of requests, by which artifacts travel
+        return cause.response is None or _may_pass_with(cause.response.status_code)
+    return isinstance(cause, OperationalError | URLError | ConnectionError | TimeoutError)
 
 
 def first_line(error: BaseException) -> str:

@@ -76,9 +76,7 @@ def _open(uri: str, artifacts: Path, home: Path, progress: Progress | None) -> N
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             end_dead_runs(client)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
-        raise TrackingError(
-            f"the MLflow store at {_shown(uri)} cannot be opened: {first_line(error)}"
-        ) from error
+        raise TrackingError(f"the MLflow store at {_shown(uri)} cannot be opened: {first_line(error)}") from error
     _opened.add(key)
 
 

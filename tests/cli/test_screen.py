@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 from dataclasses import dataclass
@@ -5,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from filelock import Timeout
+from sqlalchemy.exc import OperationalError
 
 from pipeline.cli.screen import Screen, plain
 from pipeline.errors import GeometryError
@@ -76,6 +79,48 @@ def test_with_json_an_expected_error_is_an_object_too(capfd):
 def test_verbose_shows_an_expected_error_whole():
     with pytest.raises(GeometryError), Screen(verbose=True):
         raise GeometryError("tilted")
+
+
+_REFUSED = [
+    (
+        OSError(errno.ENOSPC, "No space left on device", "/home/x"),
+        "No space left on device: /home/x; free some space; the same command then continues",
+    ),
+    (
+        PermissionError(errno.EACCES, "Permission denied", "/out"),
+        "Permission denied: /out; give yourself the right to it, or name another place",
+    ),
+    (ConnectionError("upload failed\nin many words"), "upload failed"),
+    (Timeout("/home/x.lock"), "another cellscan process holds /home/x.lock; wait for it, or stop it, and try again"),
+    (
+        OperationalError("select *", {"secret": 1}, Exception("database is locked")),
+        "a database did not do as asked: database is locked; if another program holds it, wait for that one, "
+        "and try again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), _REFUSED, ids=lambda value: type(value).__name__)
+def test_what_the_system_refuses_is_one_line_and_an_object(error, message, capfd):
+    for as_json in (False, True):
+        with pytest.raises(typer.Exit) as end, Screen(as_json=as_json):
+            raise error
+        written = capfd.readouterr()
+        assert end.value.exit_code == 1
+        assert written.err == f"error: {message}\n"
+        assert not as_json or json.loads(written.out) == {"error": message, "kind": type(error).__name__}
+
+
+@pytest.mark.parametrize(("error", "message"), _REFUSED, ids=lambda value: type(value).__name__)
+def test_verbose_shows_what_the_system_refuses_whole(error, message):
+    with pytest.raises(type(error)), Screen(verbose=True):
+        raise error
+
+
+def test_a_reader_that_left_is_no_error_of_ours(capfd):
+    with pytest.raises(BrokenPipeError), Screen():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert capfd.readouterr().err == ""
 
 
 def test_an_unexpected_error_is_not_hidden():

@@ -65,7 +65,11 @@ def outcome(place, server):
     from flows.scan_to_report import scan_to_report
 
     faster = {"path": place.experiment, "overrides": ["training.learning_rate=0.01"]}
-    return scan_to_report([place.experiment, faster])
+    # What experiments name is below the data folder, also where the working folder has one of that name.
+    (place.archive.parents[1] / "elsewhere" / place.archive.name).mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.archive.parents[1] / "elsewhere")
+        return scan_to_report([place.experiment, faster])
 
 
 def _write_field(archive: Path, name: str, rng: np.random.Generator) -> None:

@@ -7,12 +7,10 @@ from dataclasses import replace
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Failed
 
 from flows.reaper import crash_dead_runs
-from flows.retry import may_pass
 from flows.session import _free_port, _start, _wait, prefect_session
-from pipeline.errors import DatasetError, SourceError, TrackingError
+from pipeline.errors import TrackingError
 
 _KILLED = """
 import os, signal
@@ -52,8 +50,3 @@ def test_silent_server_of_the_user_is_named(place):
     settings = replace(place.settings, prefect_api_url="http://127.0.0.1:9/api")
     with pytest.raises(TrackingError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"):
         prefect_session(settings).__enter__()
-
-
-@pytest.mark.parametrize(("error", "again"), [(TrackingError, True), (SourceError, False), (DatasetError, False)])
-def test_only_what_may_pass_is_tried_again(error, again):
-    assert may_pass(None, None, Failed(data=error("why"))) is again

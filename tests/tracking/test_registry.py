@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
 from pipeline.tracking import registry
@@ -101,6 +102,68 @@ def test_version_that_is_not_there_is_named_with_those_that_are(settings, run_id
     _register(settings, run_id, bundle_folder)
     with pytest.raises(ModelError, match=message):
         registry.resolve(settings, spec)
+
+
+@pytest.fixture
+def outage(monkeypatch):
+    """The registry fails, as a server does that is gone; what was prepared stays prepared."""
+
+    def fail(*arguments, **options):
+        raise MlflowException("API request to http://mlflow/api failed with exception: refused\nand more")
+
+    def begin():
+        for name in ("get_model_version_by_alias", "get_model_version", "get_registered_model", "search_model_versions",
+                     "set_model_version_tag", "set_registered_model_alias", "create_model_version"):  # fmt: skip
+            monkeypatch.setattr(MlflowClient, name, fail)
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("ask", "what"),
+    [
+        (lambda settings: registry.champion(settings, "cells"), "for cells@champion"),
+        (lambda settings: registry.resolve(settings, "cells/1"), "for version 'cells/1'"),
+        (lambda settings: registry.resolve(settings, "cells@champion"), "for version 'cells@champion'"),
+        (lambda settings: registry.versions(settings, "cells"), "for the versions of 'cells'"),
+        (lambda settings: registry.set_champion(settings, "cells", "1", "why"), "to make cells/1 the champion"),
+        (lambda settings: registry.set_reason(settings, "cells", "1", "why"), "to keep on cells/1 why"),
+        (
+            lambda settings: registry.register(settings, "r", Path(), "cells", "k", {}),
+            "to register a version of 'cells'",
+        ),
+    ],
+)
+def test_an_outage_is_told_and_is_no_absence(settings, run_id, outage, ask, what):
+    outage()
+    with pytest.raises(TrackingError, match=what) as told:
+        ask(settings)
+    assert str(told.value).endswith("API request to http://mlflow/api failed with exception: refused")
+
+
+def test_a_name_that_nobody_registered_has_no_champion(settings):
+    assert registry.champion(settings, "nobody") is None
+
+
+def test_an_outage_while_the_name_is_looked_up_registers_nothing(settings, run_id, bundle_folder, monkeypatch):
+    def fail(*arguments):
+        raise MlflowException("API request to http://mlflow/api failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_registered_model", fail)
+        with pytest.raises(TrackingError, match="to register"):
+            _register(settings, run_id, bundle_folder)
+    assert connect(settings).search_registered_models() == []
+
+
+def test_all_pages_of_versions_and_names_are_read(settings, run_id, bundle_folder, monkeypatch):
+    monkeypatch.setattr(registry, "_PAGE", 1)
+    for key in ("first", "second"):
+        _register(settings, run_id, bundle_folder, key)
+    connect(settings).create_registered_model("other")
+    assert registry.versions(settings, "cells") == ["1", "2"]
+    with pytest.raises(ModelError, match="there are: cells, other"):
+        registry.resolve(settings, "lesions/1")
 
 
 def test_nothing_is_pickled(settings, run_id, bundle_folder):

@@ -2,6 +2,8 @@ import math
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline.config import ExperimentConfig
 from pipeline.errors import TrackingError
@@ -129,3 +131,13 @@ def test_class_names_that_mlflow_refuses_are_rewritten(settings):
     with tracked_run(settings, "cells", "key", {}) as run:
         run.log_epoch(0, {"class_f1_CD8+ (T)": 0.5})
     assert connect(settings).get_run(run.run_id).data.metrics == {"class_f1_CD8_ _T_": 0.5}
+
+
+@pytest.mark.parametrize("failing", ["search_runs", "create_run", "set_terminated"])
+def test_an_outage_around_a_run_is_told(settings, monkeypatch, failing):
+    def fail(*arguments, **options):
+        raise MlflowException("API request to http://mlflow/api failed")
+
+    monkeypatch.setattr(MlflowClient, failing, fail)
+    with pytest.raises(TrackingError, match="API request"), tracked_run(settings, "cells", "key", {}):
+        pass

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.errors import TrackingError
+from pipeline.tracking import reaper
 from pipeline.tracking.reaper import PROCESS_TAG, end_dead_runs, owner_tags
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import connect, prepare
@@ -106,3 +107,13 @@ def test_reused_pid_is_another_process(settings):
     tags = owner_tags() | {PROCESS_TAG: f"{os.getpid()}:{time.time()}"}
     run_id = client.create_run(client.create_experiment("cells"), tags=tags).info.run_id
     assert end_dead_runs(client) == (run_id,)
+
+
+def test_dead_runs_on_all_pages_are_ended(settings, monkeypatch):
+    monkeypatch.setattr(reaper, "_PAGE", 1)
+    client = connect(settings)
+    prepare(settings)
+    experiment = client.create_experiment("cells")
+    tags = owner_tags() | {PROCESS_TAG: "1:never"}
+    dead = {client.create_run(experiment, tags=tags).info.run_id for _ in range(3)}
+    assert set(end_dead_runs(client)) == dead

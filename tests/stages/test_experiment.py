@@ -1,0 +1,43 @@
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.settings import Settings
+from pipeline.stages.experiment import experiment_source, named_source, source_folder
+
+
+def _config(source):
+    return SimpleNamespace(data=SimpleNamespace(source=str(source)))
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A folder ``scans`` below the data folder, and another one below the working folder."""
+    for place in ("data", "here"):
+        (tmp_path / place / "scans").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    return Settings(tmp_path / "home", tmp_path / "data", "cpu", "", "", None)
+
+
+def test_what_an_experiment_names_does_not_depend_on_the_working_folder(settings, tmp_path):
+    assert experiment_source(_config("scans"), settings) == tmp_path / "data" / "scans"
+    assert named_source(_config("scans"), settings) == tmp_path / "data" / "scans"
+    assert source_folder(experiment_source(_config("scans"), settings), settings) == tmp_path / "data" / "scans"
+
+
+def test_what_a_user_names_is_looked_for_in_the_working_folder_first(settings, tmp_path):
+    assert source_folder("scans", settings) == tmp_path / "here" / "scans"
+    (tmp_path / "data" / "others").mkdir()
+    assert source_folder("others", settings) == tmp_path / "data" / "others"
+
+
+def test_an_absolute_source_is_taken_as_it_is(settings, tmp_path):
+    assert experiment_source(_config(tmp_path / "here"), settings) == tmp_path / "here"
+
+
+def test_a_source_that_is_only_in_the_working_folder_is_refused(settings, tmp_path):
+    (tmp_path / "here" / "local").mkdir()
+    with pytest.raises(SourceError, match=r"data/local \(data.source is 'local'\); CELLSCAN_DATA"):
+        experiment_source(_config("local"), settings)
+    assert named_source(_config("local"), settings) == tmp_path / "data" / "local"

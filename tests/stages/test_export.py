@@ -1,0 +1,75 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipeline.detections import Detections
+from pipeline.detections.table import to_frame
+from pipeline.geometry import Boxes
+from pipeline.stages.export import export
+from tests.phantoms import field_of_cells
+
+_BUNDLE = SimpleNamespace(
+    classes=("cell",), threshold=0.5, config=SimpleNamespace(preprocessing=SimpleNamespace(intensity=None))
+)
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    return [field_of_cells(tmp_path, seed) for seed in range(3)]
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """``begin(volumes)`` exports scans without a finding into one folder; its summary is not yet written."""
+
+    def run(volumes):
+        results = {}
+        for volume in volumes:
+            boxes, scores = Boxes.empty(volume.grid), np.empty(0)
+            nothing = Detections(volume.volume_id, boxes, scores, scores.astype(int), ("cell",))
+            results[volume.volume_id] = tmp_path / f"{volume.volume_id}.parquet"
+            to_frame(nothing).to_parquet(results[volume.volume_id])
+        return export(volumes, results, _BUNDLE, "cells/1", tmp_path / "out")
+
+    return run
+
+
+def _scans(out):
+    overlays, outlines = ({path.stem for path in (out / name).iterdir()} for name in ("overlays", "geojson"))
+    assert overlays == outlines
+    return overlays
+
+
+def test_files_of_scans_that_are_gone_are_removed_and_foreign_ones_stay(begin, volumes, tmp_path):
+    out = tmp_path / "out"
+    begin(volumes[:2]).write_summary({"model": "cells/1"})
+    (out / "overlays" / "mine.png").write_text("mine")
+    (out / "geojson" / "mine.geojson").write_text("mine")
+    begin(volumes[1:]).write_summary({"model": "cells/1"})
+    assert _scans(out) == {volumes[1].volume_id, volumes[2].volume_id, "mine"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["model"] == "cells/1"
+    assert len(summary["files"]) == 4
+    assert all((out / name).is_file() for name in summary["files"])
+
+
+def test_files_of_an_export_that_was_killed_are_removed_too(begin, volumes, tmp_path):
+    begin(volumes[:1]).write_summary({})
+    begin(volumes[1:2])
+    begin(volumes[2:]).write_summary({})
+    assert _scans(tmp_path / "out") == {volumes[2].volume_id}
+    assert not (tmp_path / "out" / ".begun.json").exists()
+
+
+@pytest.mark.parametrize("summary", ['{"files": ["../notes.png", "notes.png", "overlays/../notes.png", 3]}', "[]", "{"])
+def test_a_summary_that_is_not_ours_removes_nothing(begin, volumes, tmp_path, summary):
+    out = tmp_path / "out"
+    out.mkdir()
+    notes = [tmp_path / "notes.png", out / "notes.png"]
+    for path in notes:
+        path.write_text("mine")
+    (out / "summary.json").write_text(summary)
+    begin(volumes[:1])
+    assert all(path.is_file() for path in notes)
