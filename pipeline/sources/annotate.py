@@ -234,7 +234,8 @@ class _Stage:
             raise error
         path, volume_id = job["paths"][0], job["volume"]
         own = grid_from_json(reply["grid"])
-        boxes = Boxes(np.array(reply["lower_voxel"]), np.array(reply["upper_voxel"]), own)
+        lower, upper = (np.array(reply[f"{e}_voxel"], dtype=float).reshape(-1, own.dims) for e in ("lower", "upper"))
+        boxes = Boxes(lower, upper, own)
         labelled = LabelledObjects(boxes, np.array(reply["values"], dtype=np.int64))
         generic = "lesion" if job["rule"] == "lesions" else _GENERIC_LABEL
         label = self.labels.get(volume_id, generic)

@@ -91,7 +91,8 @@ def from_label_map(objects: LabelledObjects, grid: Grid, label: str, classes: di
     if objects.grid.shape != grid.shape:
         raise AnnotationError(f"the label map has shape {objects.grid.shape}, its image {grid.shape}")
     if grid.dims == 3:
-        corners = np.array([[0, 0, 0], grid.shape, [grid.shape[0], 0, 0], [0, grid.shape[1], 0], [0, 0, grid.shape[2]]])
+        far = np.diag(np.array(grid.shape, dtype=float))
+        corners = np.vstack([np.zeros(3), far.sum(axis=0), far])
         apart = np.linalg.norm(objects.grid.to_world(corners) - grid.to_world(corners), axis=1).max()
         if apart > _SAME_PLACE_VOXELS * grid.spacing.min():
             raise AnnotationError(f"the label map lies up to {apart:.2f} mm beside its image")

@@ -86,5 +86,6 @@ def annotations_to_json(annotations: Annotations) -> dict[str, Any]:
 
 
 def annotations_from_json(raw: dict[str, Any], grid: Grid) -> Annotations:
-    boxes = Boxes(np.array(raw["lower_voxel"], dtype=float), np.array(raw["upper_voxel"], dtype=float), grid)
+    lower, upper = (np.array(raw[f"{edge}_voxel"], dtype=float).reshape(-1, grid.dims) for edge in ("lower", "upper"))
+    boxes = Boxes(lower, upper, grid)
     return Annotations(boxes, tuple(raw["labels"]), np.array(raw["ignore"], dtype=bool), raw["from_points"])

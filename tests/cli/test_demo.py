@@ -88,6 +88,7 @@ def whole() -> WholeOutcome:
         "counts": {"detections": 12, "scans": 1, "detected_now": 1, "done_before": 0},
         "scans": [{"path": "a.png", "detections": 12}],
         "unsuited": {"OT v2 8x8": "the version reads 3D scans, this is 2D"},
+        "unfinished": {},
     }
     return WholeOutcome(
         ingested=(IngestSummary(Path("/scans"), files, ("v1",), 0),),

@@ -58,7 +58,7 @@ def annotated(grid: Grid, count: int, classes: tuple[str, ...], rng: np.random.G
     room = np.array(grid.shape) * 0.22
     centres = rng.uniform(room, np.array(grid.shape) - 1 - room, (count, grid.dims))
     edge = np.full((count, 1), 14.0) if points else rng.uniform(4.0, 14.0, (count, 1))
-    boxes = Boxes.around(centres, edge / (1.0 if points else grid.spacing), grid)
+    boxes = Boxes.around(centres, edge * np.ones(grid.dims) / (1.0 if points else grid.spacing), grid)
     labels = tuple(classes[index] for index in rng.integers(0, len(classes), count))
     ignore = np.zeros(count, dtype=bool)
     ignore[:1] = points

@@ -16,7 +16,9 @@ def case(name: str, annotated: dict[float, float], detected: dict[float, float],
 
     def boxes(places, sizes):
         return Boxes.around(
-            np.array([[p, p] for p in places]).reshape(-1, 2), np.reshape(sizes, (-1, 1)) * np.ones(2), GRID
+            np.array([[p, p] for p in places], dtype=float).reshape(-1, 2),
+            np.reshape(sizes, (-1, 1)) * np.ones(2),
+            GRID,
         )
 
     annotations = Annotations.of(
