@@ -18,7 +18,8 @@ from PIL import Image
 from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
 
-FIELDS = 12
+FIELDS = 9
+SCANS = 40  # enough that detection is still at work when the kill arrives
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,10 @@ def place(tmp_path_factory):
             labels[region] = n + 1
         Image.fromarray(np.asarray(field.array)[0].T).save(root / "fields" / "images" / f"f{seed}.png")
         Image.fromarray(labels.T).save(root / "fields" / "labels" / f"f{seed}.png")
+    (root / "scans").mkdir()
+    for seed in range(SCANS):
+        scan = field_of_cells(root, 100 + seed, cells=20, size=192)
+        Image.fromarray(np.asarray(scan.array)[0].T).save(root / "scans" / f"s{seed}.png")
     raw = tiny_2d().model_dump(mode="json")
     raw["data"] |= {"source": "fields", "classes": ["object"]}
     raw["training"] |= {"max_epochs": 8}
@@ -96,16 +101,16 @@ def test_stopped_and_killed_training_continues_and_killed_detection_does_each_sc
     results = root / "home" / "detections"
     signal_when(
         signal.SIGKILL,
-        command(place, "detect", "tiny_2d/1", "fields", "--out", "out"),
+        command(place, "detect", "tiny_2d/1", "scans", "--out", "out"),
         lambda: len(list(results.glob("*/*.parquet"))) >= 3,
     )
     made = {path: path.stat().st_mtime_ns for path in results.glob("*/*.parquet")}
-    assert 3 <= len(made) < FIELDS, "the kill came too late to show anything"
-    counts = given_again(place, "detect", "tiny_2d/1", "fields", "--out", "out")["counts"]
-    assert counts["detected_now"] + counts["done_before"] == FIELDS
+    assert 3 <= len(made) < SCANS, "the kill came too late to show anything"
+    counts = given_again(place, "detect", "tiny_2d/1", "scans", "--out", "out")["counts"]
+    assert counts["detected_now"] + counts["done_before"] == SCANS
     assert counts["done_before"] >= len(made) - 1  # one result may lie there whose row was still open
     assert sum(path.stat().st_mtime_ns == stamp for path, stamp in made.items()) >= len(made) - 1
-    assert len(list(results.glob("*/*.parquet"))) == FIELDS
+    assert len(list(results.glob("*/*.parquet"))) == SCANS
     table = pd.read_parquet(root / "out" / "detections.parquet")
     assert not table.duplicated().any()
 
