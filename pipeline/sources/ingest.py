@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.settings import Settings
-from pipeline.sources.annotate import annotate
+from pipeline.sources.annotations.annotate import annotate
+from pipeline.sources.annotations.layouts import label_rule
 from pipeline.sources.catalog import Catalog, FileOutcome, FileRecord, ItemKind
-from pipeline.sources.child import Reply
-from pipeline.sources.decoders import Decoders
-from pipeline.sources.layouts import label_rule
+from pipeline.sources.decoding.decoders import Decoders
+from pipeline.sources.decoding.jobs import Reply
 from pipeline.sources.patients import PatientKeys
 from pipeline.sources.units import Refusal, Unit, dicom_units, read_headers
 from pipeline.sources.walk import FoundFile, walk

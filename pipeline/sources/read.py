@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import SourceError
-from pipeline.sources.child import Reply, error_of
-from pipeline.sources.decoders import Decoders
-from pipeline.sources.layouts import label_rule
+from pipeline.sources.annotations.layouts import label_rule
+from pipeline.sources.decoding.child import error_of
+from pipeline.sources.decoding.decoders import Decoders
+from pipeline.sources.decoding.jobs import Reply
 from pipeline.sources.scan import LoadedScan
 from pipeline.sources.units import Unit, dicom_units, read_headers
 from pipeline.sources.walk import FoundFile, walk

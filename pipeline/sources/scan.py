@@ -18,7 +18,9 @@ class LoadedScan:
 
     ``image`` is ``(channel, i, j[, k])``, ``grid`` says where it lies. ``patient_id`` is the source's own and never
     leaves the process but as a keyed hash. ``notes`` are remarks on what was accepted; ``files`` are the paths that
-    it was read from, ``copies`` those that hold the same again.
+    it was read from, ``copies`` those that hold the same again, ``digests`` the SHA-256 of files whose bytes were at
+    hand. ``study`` is a digest. ``part`` tells this volume from the others of the same series or file ("b-value
+    1000", "phase 2 of 5"); it is empty where there is only one.
     """
 
     image: Image
@@ -29,6 +31,9 @@ class LoadedScan:
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = field(default=(), repr=False)
     copies: tuple[str, ...] = field(default=(), repr=False)
+    digests: dict[str, str] = field(default_factory=dict, repr=False)
+    study: str | None = None
+    part: str = ""
     volume_id: str = ""
 
     def __post_init__(self) -> None:

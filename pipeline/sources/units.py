@@ -1,6 +1,5 @@
 """Which files are read together: the slices of a DICOM series, or one picture or NIfTI file by itself."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.sources.catalog import Outcome
-from pipeline.sources.child import Job
-from pipeline.sources.decoders import Decoders
+from pipeline.sources.decoding.decoders import Decoders
+from pipeline.sources.decoding.jobs import Job
+from pipeline.sources.identifiers import uid_digest
 
 _BATCH = 64
 
@@ -34,11 +34,6 @@ class Refusal:
     outcome: Outcome
     reason: str
     series: str | None = None
-
-
-def series_digest(series_uid: str) -> str:
-    """16 hex digits in the place of a SeriesInstanceUID."""
-    return hashlib.sha256(series_uid.strip().encode()).hexdigest()[:16]
 
 
 def read_headers(paths: Sequence[str], decoders: Decoders) -> dict[str, dict[str, Any]]:
@@ -69,7 +64,7 @@ def dicom_units(headers: dict[str, dict[str, Any]]) -> tuple[list[Unit], list[Re
     refusals: list[Refusal] = []
     series: dict[str, dict[str, str]] = defaultdict(dict)
     for path, header in headers.items():
-        digest = series_digest(header["series_uid"]) if header["series_uid"] else None
+        digest = uid_digest(header["series_uid"])
         if header["kind"] == "slice":
             series[header["series_uid"]][path] = header["instance_uid"]
         elif header["kind"] == "plane":
@@ -78,7 +73,7 @@ def dicom_units(headers: dict[str, dict[str, Any]]) -> tuple[list[Unit], list[Re
             outcome: Outcome = "ignored" if header["kind"] == "ignored" else "quarantined"
             refusals.append(Refusal(path, outcome, header["reason"], digest))
     for uid, instances in series.items():
-        units.extend(Unit("series", tuple(paths), series_digest(uid)) for paths in _groups(instances))
+        units.extend(Unit("series", tuple(paths), uid_digest(uid)) for paths in _groups(instances))
     return units, refusals
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.errors import SourceError
 
-FileKind = Literal["dicom", "nifti", "picture", "table", "other"]
+FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other"]
 
 _PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -25,7 +25,11 @@ _BARE_DICOM = tuple(
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file below ``root``: ``path`` is absolute, ``relative`` is POSIX style."""
+    """A file below ``root``.
+
+    ``path`` is absolute and names the file in the catalog; ``relative`` is POSIX style. ``location`` is where its bytes
+    are: the same, but for a member of an archive file, which lies unpacked elsewhere while it is read.
+    """
 
     path: Path
     relative: str
@@ -33,6 +37,11 @@ class FoundFile:
     mtime_ns: int
     kind: FileKind
     reason: str = ""
+    unpacked: Path | None = None
+
+    @property
+    def location(self) -> Path:
+        return self.unpacked or self.path
 
 
 def walk(root: Path, leave_out: Path | None = None) -> list[FoundFile]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
     from pipeline.inference.detect import VolumeDetector
-    from pipeline.sources.decoders import Decoders
+    from pipeline.sources.decoding.decoders import Decoders
 
 BUNDLE = "bundle"
 
@@ -43,7 +43,7 @@ class DetectionModel:
         Raises:
             SourceError: a path cannot be read; the message says which and why.
         """
-        from pipeline.sources.decoders import Decoders
+        from pipeline.sources.decoding.decoders import Decoders
 
         threshold = float((params or {}).get("threshold", self._threshold))
         with Decoders(1) as decoders:

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.settings import Settings
-from pipeline.sources.decoders import Decoders
+from pipeline.sources.decoding.decoders import Decoders
 
 
 @pytest.fixture

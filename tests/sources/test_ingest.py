@@ -72,7 +72,9 @@ def test_catalog_tells_the_same_as_the_summary(archive, settings):
 def test_second_ingest_reads_nothing_again(archive, settings, monkeypatch):
     _mixed(archive)
     first = ingest(archive, settings)
-    monkeypatch.setattr("pipeline.sources.decoders._Child.ask", lambda *_: pytest.fail("a file was read again"))
+    monkeypatch.setattr(
+        "pipeline.sources.decoding.decoders._Child.ask", lambda *_: pytest.fail("a file was read again")
+    )
     second = ingest(archive, settings)
     assert second.files == first.files
     assert second.volume_ids == first.volume_ids

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.sources.dicom import load_series
+from pipeline.sources.dicom.series import load_series
 from pipeline.sources.ingest import ingest
 from pipeline.sources.read import read_scans
 

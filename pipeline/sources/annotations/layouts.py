@@ -2,7 +2,7 @@
 
 - A file in a folder ``label``, ``labels``, ``mask`` or ``masks`` belongs to the image of the same stem below the folder
   above (or, under ``annotations/``, below the archive). Files in ``label(s)`` hold instances, those in ``mask(s)``
-  masks (see `pipeline.sources.label_maps`).
+  masks (see `pipeline.sources.annotations.label_maps`).
 - A file ``lesions`` belongs to the only image beside it; its connected components are the lesions.
 - A file named ``mask``, ``label``, ``seg`` belongs to the only image beside it; one whose name begins or ends so
   (``mask_a``, ``a_seg``), to the image ``a`` beside it.
@@ -10,8 +10,8 @@
 
 from pathlib import PurePosixPath
 
-from pipeline.sources.label_maps import LabelRule
-from pipeline.sources.references import Images
+from pipeline.sources.annotations.label_maps import LabelRule
+from pipeline.sources.annotations.references import Images
 from pipeline.sources.walk import stem
 
 _FOLDERS: dict[str, LabelRule] = {"label": "instances", "labels": "instances", "mask": "mask", "masks": "mask"}

@@ -1,4 +1,4 @@
-"""DICOM files → scans: cross-sectional series as 3D volumes, single pictures as 2D fields."""
+"""Cross-sectional DICOM series → 3D volumes."""
 
 import hashlib
 from collections import defaultdict
@@ -9,17 +9,16 @@ import numpy as np
 from pydicom.dataset import FileDataset
 
 from pipeline.errors import GeometryError, SourceError
-from pipeline.geometry import Grid
-from pipeline.sources import dicom_geometry as geometry
-from pipeline.sources import dicom_pixels as pixels
-from pipeline.sources.dicom_header import (
+from pipeline.sources.dicom import geometry, pixels
+from pipeline.sources.dicom.header import (
     is_cross_sectional,
-    multi_frame_name,
+    modality,
     numbers,
     open_dataset,
     text,
     whole_number,
 )
+from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 
 # What may tell two volumes of one series apart, where positions repeat.
@@ -48,7 +47,7 @@ class _Slice:
     digest: str
 
 
-def load_series(paths: list[Path]) -> list[LoadedScan]:
+def load_series(paths: list[Path], options: ReadOptions = ReadOptions()) -> list[LoadedScan]:
     """The volumes of one cross-sectional series, ``(1, i, j, k)``, in HU or whatever the rescale gives.
 
     ``k`` grows along the slices' normal (row direction × column direction). A slice that is there twice, with equal
@@ -65,38 +64,6 @@ def load_series(paths: list[Path]) -> list[LoadedScan]:
     geometry.check_alike([one.place for one in slices])
     unique, copies = _without_copies(slices)
     return [_volume(group, copies, note) for group, note in _volumes_of(unique)]
-
-
-def load_plane(path: Path) -> LoadedScan:
-    """A single-frame picture, ``(1 or 3, i, j)``, on a grid in mm where PixelSpacing is given, else in pixels.
-
-    MONOCHROME1 is inverted, so that bright is bright.
-
-    Raises:
-        SourceError: several frames or tiles, or broken pixels.
-    """
-    dataset = open_dataset(path, pixels=True)
-    many = multi_frame_name(text(dataset, "SOPClassUID"))
-    frames = whole_number(dataset, "NumberOfFrames", 1)
-    if many or frames != 1:
-        raise SourceError(f"multi-frame objects are not read yet ({many or _modality(dataset)}, {frames} frames)")
-    array = pixels.decode(dataset)
-    if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        signed = whole_number(dataset, "PixelRepresentation", 0) == 1
-        array = pixels.inverted(array, whole_number(dataset, "BitsStored"), signed)
-    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    image = np.ascontiguousarray(planes.transpose(0, 2, 1))
-    shape = (image.shape[1], image.shape[2])
-    spacing = _plane_spacing(dataset)
-    grid = Grid.of_pixels(shape) if spacing is None else Grid(shape, np.diag([spacing[1], spacing[0], 1.0]))
-    return LoadedScan(
-        image,
-        grid,
-        _modality(dataset),
-        {"format": "dicom"},
-        patient_id=text(dataset, "PatientID") or text(dataset, "StudyInstanceUID") or None,
-        files=(str(path),),
-    )
 
 
 def _read_slice(path: Path, count: int) -> _Slice:
@@ -119,7 +86,7 @@ def _read_slice(path: Path, count: int) -> _Slice:
         slope=slope,
         intercept=intercept,
         patient=text(dataset, "PatientID") or text(dataset, "StudyInstanceUID"),
-        modality=_modality(dataset),
+        modality=modality(dataset),
         varying=tuple(text(dataset, keyword) for keyword in _VARYING),
         digest=content.hexdigest(),
     )
@@ -212,22 +179,3 @@ def _scaled(slices: list[_Slice]) -> np.ndarray:
         fits = scaled.min() >= -32768 and scaled.max() <= 32767
         return scaled.astype(np.int16) if fits else scaled
     return (values * np.array([one.slope for one in slices]) + intercepts).astype(np.float32)
-
-
-def _plane_spacing(dataset: FileDataset) -> tuple[float, ...] | None:
-    """Distances between rows and between columns in mm, where the picture states them."""
-    spacing = numbers(dataset, "PixelSpacing", 2)
-    if spacing is None and "SharedFunctionalGroupsSequence" in dataset:
-        try:
-            measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-        except (AttributeError, IndexError):
-            return None
-        spacing = numbers(measures, "PixelSpacing", 2)
-    if spacing is not None and min(spacing) <= 0:
-        raise GeometryError(f"PixelSpacing must be above 0, got {list(spacing)}")
-    return spacing
-
-
-def _modality(dataset: FileDataset) -> str:
-    modality = text(dataset, "Modality")
-    return modality if modality.isalnum() and len(modality) <= 16 else "OT"

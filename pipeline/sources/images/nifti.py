@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.errors import GeometryError, SourceError
 from pipeline.geometry import Grid
+from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 from pipeline.types import Affine
 
@@ -26,7 +27,7 @@ _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 
 
-def load_nifti(path: Path) -> LoadedScan:
+def load_nifti(paths: list[Path], options: ReadOptions = ReadOptions()) -> list[LoadedScan]:
     """Voxels ``(1, i, j, k)`` in the file's own storage order, scaled, on their grid in RAS mm.
 
     A 2D file is one slice. Trailing axes of length 1 are dropped. ``scl_slope`` of 0 or NaN means no scaling
@@ -37,6 +38,7 @@ def load_nifti(path: Path) -> LoadedScan:
             that are not numbers.
         GeometryError: no orientation is stated, or the statements contradict each other.
     """
+    (path,) = paths
     with _stream(path) as stream:
         try:
             header = _header(stream)
@@ -47,7 +49,7 @@ def load_nifti(path: Path) -> LoadedScan:
             raw = _voxels(stream, header, shape)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SourceError("the gzip stream is damaged or cut") from error
-    return LoadedScan(_scaled(raw, scaling)[None], grid, "OT", {"format": "nifti"}, notes=notes)
+    return [LoadedScan(_scaled(raw, scaling)[None], grid, "OT", {"format": "nifti"}, notes=notes)]
 
 
 def _stream(path: Path) -> IO[bytes]:

@@ -18,8 +18,8 @@ import numpy as np
 
 from pipeline.errors import AnnotationError
 from pipeline.geometry import Boxes, Grid
-from pipeline.sources.nifti import load_nifti
-from pipeline.sources.pictures import read_pixels
+from pipeline.sources.images.nifti import load_nifti
+from pipeline.sources.images.pictures import read_pixels
 from pipeline.types import LabelMap
 
 LabelRule = Literal["instances", "mask", "lesions"]
@@ -57,7 +57,7 @@ def load_label_map(path: Path, rule: LabelRule, kind: str) -> tuple[LabelMap, La
 
 def _read(path: Path, kind: str) -> tuple[np.ndarray, Grid]:
     if kind == "nifti":
-        scan = load_nifti(path)
+        (scan,) = load_nifti([path])
         return scan.image[0], scan.grid
     pixels, _ = read_pixels(path)
     if pixels.shape[2] != 1:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.errors import AnnotationError
 from pipeline.geometry import Boxes, Grid
 from pipeline.geometry.frames import lps_to_ras
-from pipeline.sources.label_maps import LabelledObjects
+from pipeline.sources.annotations.label_maps import LabelledObjects
 from pipeline.volumes import UNLABELLED, Annotations
 
 # Centres say nothing of size; an experiment may override this nominal edge (data.point_box).

@@ -6,7 +6,7 @@ from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import UID
 
 from pipeline.errors import SourceError
-from pipeline.sources.dicom_header import numbers, text, whole_number
+from pipeline.sources.dicom.header import numbers, text, whole_number
 from pipeline.sources.scan import VOLUME_BYTES
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")

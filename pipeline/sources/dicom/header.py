@@ -47,6 +47,14 @@ class Header:
     instance_uid: str = field(default="", repr=False)
     reason: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        return {
+            "kind": self.kind,
+            "series_uid": self.series_uid,
+            "instance_uid": self.instance_uid,
+            "reason": self.reason,
+        }
+
 
 def read_header(path: Path) -> Header:
     """Classify one file.
@@ -125,6 +133,12 @@ def text(dataset: FileDataset, keyword: str) -> str:
     except Exception:
         return ""
     return "" if value is None else str(value).strip("\0 ")
+
+
+def modality(dataset: FileDataset) -> str:
+    """DICOM's Modality; ``OT`` where it is missing or no code."""
+    code = text(dataset, "Modality")
+    return code if code.isalnum() and len(code) <= 16 else "OT"
 
 
 def whole_number(dataset: FileDataset, keyword: str, default: int | None = None) -> int:

@@ -3,7 +3,8 @@ import pytest
 from pydicom.uid import RLELossless
 
 from pipeline.errors import GeometryError, SourceError
-from pipeline.sources.dicom import load_plane, load_series
+from pipeline.sources.dicom.plane import load_plane
+from pipeline.sources.dicom.series import load_series
 from tests.sources.written import (
     SECONDARY_CAPTURE,
     dataset,
@@ -171,7 +172,7 @@ def test_file_cut_inside_its_pixels_is_refused(archive):
 
 
 def _plane(archive, values, **elements):
-    return load_plane(write(dataset(values, SECONDARY_CAPTURE, **elements), archive / "plane.dcm"))
+    return load_plane([write(dataset(values, SECONDARY_CAPTURE, **elements), archive / "plane.dcm")])[0]
 
 
 def test_colour_picture_is_transposed_to_columns_first(archive):

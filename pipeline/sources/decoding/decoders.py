@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 import pipeline
-from pipeline.sources.child import Job, Reply, receive, send
+from pipeline.sources.decoding.child import receive, send
+from pipeline.sources.decoding.jobs import Job, Reply
 
 SECONDS_PER_JOB = 300.0
 _AHEAD = 3
@@ -101,7 +102,7 @@ class _Child:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         environment["OPENBLAS_NUM_THREADS"] = "1"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.sources.child"],
+            [sys.executable, "-P", "-m", "pipeline.sources.decoding.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

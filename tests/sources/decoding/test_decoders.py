@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.sources.child import answer, error_of
-from pipeline.sources.decoders import Decoders
+from pipeline.sources.decoding.child import answer, error_of
+from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.units import read_headers
 from tests.sources.written import oblique_slice, write, write_png
 
@@ -78,7 +78,7 @@ def test_even_a_panic_becomes_a_reply(monkeypatch):
     def panic(job):
         raise Panic("patient Doe")
 
-    monkeypatch.setitem(__import__("pipeline.sources.child", fromlist=["_JOBS"])._JOBS, "picture", panic)
+    monkeypatch.setattr("pipeline.sources.decoding.child.do", panic)
     reply = answer({"job": "picture", "paths": []})
     assert isinstance(error_of(reply), SourceError)
     assert "Doe" not in reply["message"]

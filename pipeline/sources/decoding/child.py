@@ -9,19 +9,12 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from pipeline.errors import AnnotationError, CellscanError, GeometryError, SourceError
-from pipeline.sources.scan import LoadedScan
-from pipeline.volumes.read import grid_to_json
+from pipeline.sources.decoding.jobs import Job, Reply, do
 
 MEMORY_BYTES = 16 << 30
-Job = dict[str, Any]
-Reply = dict[str, Any]
 
 
 def serve() -> None:
@@ -40,7 +33,7 @@ def serve() -> None:
 def answer(job: Job) -> Reply:
     """Do one job; a fault becomes ``{"error": kind, "message": …}``."""
     try:
-        return _JOBS[job["job"]](job)
+        return do(job)
     except CellscanError as error:
         reply = {"error": type(error).__name__, "message": str(error)}
         path = getattr(error, "path", None)
@@ -74,95 +67,6 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
         return None
     data = stream.read(int.from_bytes(head, "big"))
     return json.loads(data)
-
-
-def _index(job: Job) -> Reply:
-    from pipeline.sources.dicom_header import read_header
-
-    headers: list[dict[str, str]] = []
-    for path in job["paths"]:
-        try:
-            header = read_header(Path(path))
-            headers.append({"kind": header.kind, "series_uid": header.series_uid, "instance_uid": header.instance_uid})
-            headers[-1]["reason"] = header.reason
-        except SourceError as error:
-            headers.append({"kind": "broken", "series_uid": "", "instance_uid": "", "reason": str(error)})
-    return {"headers": headers}
-
-
-def _series(job: Job) -> Reply:
-    from pipeline.sources.dicom import load_series
-
-    return _scans(load_series([Path(path) for path in job["paths"]]), job)
-
-
-def _plane(job: Job) -> Reply:
-    from pipeline.sources.dicom import load_plane
-
-    return _scans([load_plane(Path(job["paths"][0]))], job)
-
-
-def _nifti(job: Job) -> Reply:
-    from pipeline.sources.nifti import load_nifti
-
-    return _scans([load_nifti(Path(job["paths"][0]))], job)
-
-
-def _picture(job: Job) -> Reply:
-    from pipeline.sources.pictures import load_picture
-
-    return _scans([load_picture(Path(job["paths"][0]))], job)
-
-
-def _label_map(job: Job) -> Reply:
-    from pipeline.sources.label_maps import load_label_map
-
-    label_map, objects = load_label_map(Path(job["paths"][0]), job["rule"], job["kind"])
-    _save(job["out"], label_map)
-    return {
-        "grid": grid_to_json(objects.grid),
-        "lower_voxel": objects.boxes.lower.tolist(),
-        "upper_voxel": objects.boxes.upper.tolist(),
-        "values": objects.values.tolist(),
-    }
-
-
-def _scans(scans: list[LoadedScan], job: Job) -> Reply:
-    described = []
-    for number, scan in enumerate(scans):
-        out = f"{job['out']}.{number}.npy"
-        _save(out, scan.image)
-        described.append(
-            {
-                "image": out,
-                "volume_id": scan.volume_id,
-                "grid": grid_to_json(scan.grid),
-                "modality": scan.modality,
-                "attributes": scan.attributes,
-                "patient_id": scan.patient_id,
-                "notes": list(scan.notes),
-                "files": list(scan.files) or list(job["paths"]),
-                "copies": list(scan.copies),
-            }
-        )
-    return {"scans": described}
-
-
-def _save(path: str, array: np.ndarray) -> None:
-    with Path(path).open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-_JOBS: dict[str, Callable[[Job], Reply]] = {
-    "index": _index,
-    "series": _series,
-    "plane": _plane,
-    "nifti": _nifti,
-    "picture": _picture,
-    "label_map": _label_map,
-}
 
 
 def _limit_memory() -> None:

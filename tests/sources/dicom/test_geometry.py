@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import GeometryError
-from pipeline.sources.dicom_geometry import SlicePlace, order, stack
+from pipeline.sources.dicom.geometry import SlicePlace, order, stack
 
 SPACING = st.floats(0.1, 10.0)
 COORDINATE = st.floats(-500.0, 500.0)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
+from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 
 COARSEST_DPI = 2540.0  # 10 µm a pixel
@@ -21,7 +22,7 @@ _MM_PER_RESOLUTION_UNIT = {2: 25.4, 3: 10.0}
 _MM_PER_OME_UNIT = {"nm": 1e-6, "µm": 1e-3, "um": 1e-3, "mm": 1.0, "cm": 10.0}
 
 
-def load_picture(path: Path) -> LoadedScan:
+def load_picture(paths: list[Path], options: ReadOptions = ReadOptions()) -> list[LoadedScan]:
     """``(channel, i, j)``: 1 or 3 channels, ``i`` along columns, ``j`` along rows.
 
     The grid is in mm where the file states a physical size, else in pixels. Opaque alpha is dropped.
@@ -29,6 +30,7 @@ def load_picture(path: Path) -> LoadedScan:
     Raises:
         SourceError: not a readable picture, several pages, transparent pixels, turned by EXIF, not finite, too large.
     """
+    (path,) = paths
     pixels, spacing = read_pixels(path)
     pixels = _without_alpha(pixels)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
@@ -36,7 +38,7 @@ def load_picture(path: Path) -> LoadedScan:
     image = np.ascontiguousarray(pixels.transpose(2, 1, 0))
     shape = (image.shape[1], image.shape[2])
     grid = Grid.of_pixels(shape) if spacing is None else Grid(shape, np.diag([*spacing, 1.0]))
-    return LoadedScan(image, grid, "OT", {"format": "picture"})
+    return [LoadedScan(image, grid, "OT", {"format": "picture"})]
 
 
 def read_pixels(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:

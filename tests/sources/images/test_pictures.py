@@ -4,8 +4,8 @@ import tifffile
 from PIL import Image
 
 from pipeline.errors import AnnotationError, SourceError
-from pipeline.sources.label_maps import load_label_map
-from pipeline.sources.pictures import load_picture
+from pipeline.sources.annotations.label_maps import load_label_map
+from pipeline.sources.images.pictures import load_picture
 from tests.phantoms import awkward_affine
 from tests.sources.written import write_nifti, write_png
 
@@ -15,48 +15,50 @@ COLOUR = (np.arange(6 * 9 * 3) * 5 % 251).reshape(6, 9, 3).astype(np.uint8)
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
 def test_tiff_is_transposed_to_columns_first(archive, compression):
     Image.fromarray(COLOUR).save(archive / "a.tif", compression=compression)
-    np.testing.assert_array_equal(load_picture(archive / "a.tif").image, COLOUR.transpose(2, 1, 0))
+    np.testing.assert_array_equal(load_picture([archive / "a.tif"])[0].image, COLOUR.transpose(2, 1, 0))
 
 
 def test_png_of_colour_grey_and_16_bit_keep_their_values(archive):
-    assert load_picture(write_png(archive / "rgb.png", COLOUR)).image.tolist() == COLOUR.transpose(2, 1, 0).tolist()
+    assert (
+        load_picture([write_png(archive / "rgb.png", COLOUR)])[0].image.tolist() == COLOUR.transpose(2, 1, 0).tolist()
+    )
     deep = np.array([[0, 65535], [300, 1]], dtype=np.uint16)
-    scan = load_picture(write_png(archive / "deep.png", deep))
+    scan = load_picture([write_png(archive / "deep.png", deep)])[0]
     assert scan.image.tolist() == [deep.T.tolist()]
     assert scan.grid.unit == "px"
 
 
 def test_opaque_alpha_is_dropped_and_transparency_refused(archive):
     alpha = np.dstack([COLOUR, np.full((6, 9), 255, dtype=np.uint8)])
-    assert load_picture(write_png(archive / "a.png", alpha)).image.shape == (3, 9, 6)
+    assert load_picture([write_png(archive / "a.png", alpha)])[0].image.shape == (3, 9, 6)
     alpha[2, 2, 3] = 10
     with pytest.raises(SourceError, match="transparent"):
-        load_picture(write_png(archive / "b.png", alpha))
+        load_picture([write_png(archive / "b.png", alpha)])[0]
 
 
 def test_physical_size_of_ome_tiff_counts(archive):
     size = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
     tifffile.imwrite(archive / "a.ome.tif", COLOUR[:, :, 0], metadata=size)
-    scan = load_picture(archive / "a.ome.tif")
+    scan = load_picture([archive / "a.ome.tif"])[0]
     assert scan.grid.unit == "mm"
     np.testing.assert_allclose(scan.grid.spacing, [0.0005, 0.00025])
 
 
 def test_resolution_in_centimetres_counts_and_print_size_does_not(archive):
     tifffile.imwrite(archive / "a.tif", COLOUR, resolution=(20000, 10000), resolutionunit="CENTIMETER")
-    np.testing.assert_allclose(load_picture(archive / "a.tif").grid.spacing, [0.0005, 0.001])
+    np.testing.assert_allclose(load_picture([archive / "a.tif"])[0].grid.spacing, [0.0005, 0.001])
     tifffile.imwrite(archive / "b.tif", COLOUR, resolution=(300, 300), resolutionunit="INCH")
-    assert load_picture(archive / "b.tif").grid.unit == "px"
+    assert load_picture([archive / "b.tif"])[0].grid.unit == "px"
 
 
 def test_several_pages_and_damaged_files_are_refused(archive):
     tifffile.imwrite(archive / "a.tif", np.zeros((3, 8, 9), dtype=np.uint16), photometric="minisblack")
     with pytest.raises(SourceError, match="a stack states no geometry"):
-        load_picture(archive / "a.tif")
+        load_picture([archive / "a.tif"])[0]
     path = write_png(archive / "b.png", COLOUR)
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(SourceError, match="damaged or cut"):
-        load_picture(path)
+        load_picture([path])[0]
 
 
 def test_picture_turned_by_exif_is_refused(archive):
@@ -64,7 +66,7 @@ def test_picture_turned_by_exif_is_refused(archive):
     exif[274] = 6
     Image.fromarray(COLOUR).save(archive / "a.jpg", exif=exif)
     with pytest.raises(SourceError, match="EXIF orientation 6"):
-        load_picture(archive / "a.jpg")
+        load_picture([archive / "a.jpg"])[0]
 
 
 # Two diagonal neighbours and a far pixel, (row, column).
@@ -131,4 +133,4 @@ def test_pixels_that_are_not_numbers_are_refused_with_their_count(tmp_path):
     pixels[2, 3:5] = np.nan
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     with pytest.raises(SourceError, match="2 of 64 pixels are not finite"):
-        load_picture(tmp_path / "a.tif")
+        load_picture([tmp_path / "a.tif"])[0]

@@ -9,16 +9,17 @@ import numpy as np
 
 from pipeline.errors import AnnotationError, CellscanError
 from pipeline.geometry import Boxes
-from pipeline.sources import objects
+from pipeline.sources.annotations import objects
+from pipeline.sources.annotations.label_maps import LabelledObjects
+from pipeline.sources.annotations.layouts import image_of, label_rule
+from pipeline.sources.annotations.references import Images, MissingImage
+from pipeline.sources.annotations.tables import Table, description, read_table
 from pipeline.sources.catalog import FileRecord, Outcome
-from pipeline.sources.child import Reply, error_of
-from pipeline.sources.decoders import Decoders
-from pipeline.sources.label_maps import LabelledObjects
-from pipeline.sources.layouts import image_of, label_rule
+from pipeline.sources.decoding.child import error_of
+from pipeline.sources.decoding.decoders import Decoders
+from pipeline.sources.decoding.jobs import Reply
+from pipeline.sources.identifiers import uid_digest
 from pipeline.sources.patients import PatientKeys
-from pipeline.sources.references import Images, MissingImage
-from pipeline.sources.tables import Table, description, read_table
-from pipeline.sources.units import series_digest
 from pipeline.sources.walk import FoundFile
 from pipeline.volumes.read import grid_from_json
 from pipeline.volumes.store import VolumeStore
@@ -105,7 +106,7 @@ class _Stage:
             if file.kind != "table":
                 continue
             try:
-                table = read_table(file.path)
+                table = read_table(file.location)
             except (AnnotationError, OSError) as error:
                 reason = str(error) if isinstance(error, AnnotationError) else "the table cannot be opened"
                 self._note(path, "quarantined", reason)
@@ -171,7 +172,7 @@ class _Stage:
 
     def _volume(self, table: Table, key: str, reference: str) -> str:
         if key == "series_instance_uid":
-            return self.images.of_series(series_digest(reference))
+            return self.images.of_series(uid_digest(reference) or "")
         return self.images.of_reference(reference, table.base)
 
     def _attempt(self, table: Table, action: Callable[[Table, str, _Rows], None], volume_id: str, rows: _Rows) -> None:
