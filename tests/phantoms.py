@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.geometry import Boxes, Grid
 from pipeline.volumes import Annotations, Volume
+from pipeline.volumes.arrays import write_array
 
 
 def rotation_about_z(degrees: float) -> np.ndarray:
@@ -49,11 +50,13 @@ def volume_with(
 ) -> Volume:
     """A volume on disk; ``array`` is ``(channel, i, j[, k])``."""
     volume_id = hashlib.sha256(array.tobytes() + patient.encode()).hexdigest()[:32]
-    path = folder / f"{volume_id}.npy"
-    np.save(path, array)
+    path = folder / f"{volume_id}.b2nd"
+    write_array(path, array)
     boxes = Boxes.empty(grid) if boxes is None else boxes
     annotations = Annotations.of(boxes, ("lesion",) * len(boxes) if labels is None else labels)
-    return Volume(volume_id, f"phantom {volume_id[:6]}", patient, "CT", grid, len(array), path, annotations, **more)  # type: ignore[arg-type]
+    return Volume(
+        volume_id, f"phantom {volume_id[:6]}", patient, "CT", grid, len(array), array.dtype, path, annotations, **more
+    )  # type: ignore[arg-type]
 
 
 def field_of_cells(folder: Path, seed: int, cells: int = 12, size: int = 64) -> Volume:

@@ -27,7 +27,7 @@ def group_by_look(volumes: Sequence[Volume]) -> list[list[Volume]]:
     for volume in volumes:
         by_shape.setdefault((volume.channels, *volume.grid.shape), []).append(volume)
     groups: list[list[Volume]] = []
-    features = {volume.volume_id: look(volume.array) for volume in volumes}
+    features = {volume.volume_id: look(volume.array[...]) for volume in volumes}
     spread = _spread(features)
     for members in by_shape.values():
         groups += _siblings(members, np.stack([features[v.volume_id] for v in members]) / spread[members[0].channels])

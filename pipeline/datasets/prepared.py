@@ -53,7 +53,7 @@ class PreparedStore:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (FileNotFoundError, ValueError, EOFError):
             pass  # absent, or cut short by a full disk or a kill: make it anew
-        image = prepare(volume.array, volume.grid, self.config).image.numpy().astype(np.float16)
+        image = prepare(volume.array[...], volume.grid, self.config).image.numpy().astype(np.float16)
         _write(path, image)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 

@@ -92,7 +92,7 @@ def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> in
 def _detect_one(detector: VolumeDetector, volume: Volume, folder: Path, ledger: Ledger) -> None:
     """One volume that cannot be read or does not fit in memory must not end the night's run."""
     try:
-        detections = detector.detect(volume.array, volume.grid, volume.volume_id)
+        detections = detector.detect(volume.array[...], volume.grid, volume.volume_id)
         _write(_result(folder, volume.volume_id), to_frame(detections))
     except (CellscanError, ValueError) as error:
         ledger.quarantine(volume.volume_id, f"{type(error).__name__}: {error}")

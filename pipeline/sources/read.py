@@ -13,6 +13,7 @@ from pipeline.sources.decoding.jobs import Reply
 from pipeline.sources.scan import LoadedScan
 from pipeline.sources.units import Unit, dicom_units, read_headers
 from pipeline.sources.walk import FoundFile, walk
+from pipeline.volumes.arrays import StoredArray
 from pipeline.volumes.read import grid_from_json
 
 
@@ -61,13 +62,13 @@ def _units(files: list[FoundFile], decoders: Decoders) -> list[Unit]:
 def _load(reply: Reply) -> list[LoadedScan]:
     return [
         LoadedScan(
-            image=np.load(raw["image"], allow_pickle=False),
+            image=np.asarray(StoredArray.open(Path(raw["image"]))),
             grid=grid_from_json(raw["grid"]),
             modality=raw["modality"],
             attributes=raw["attributes"],
             notes=tuple(raw["notes"]),
             files=tuple(raw["files"]),
-            volume_id=raw["volume_id"],
+            content=raw["content"],
         )
         for raw in reply["scans"]
     ]

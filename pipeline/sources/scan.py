@@ -1,9 +1,10 @@
 """A scan as its source gives it: voxels on their grid, before the store."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipeline.geometry import Grid
-from pipeline.types import Image
+from pipeline.volumes.arrays import Voxels, content_digest
 from pipeline.volumes.read import voxel_digest
 from pipeline.volumes.store import volume_name
 
@@ -16,14 +17,15 @@ VOLUME_BYTES = 4 << 30
 class LoadedScan:
     """One volume read from files.
 
-    ``image`` is ``(channel, i, j[, k])``, ``grid`` says where it lies. ``patient_id`` is the source's own and never
-    leaves the process but as a keyed hash. ``notes`` are remarks on what was accepted; ``files`` are the paths that
-    it was read from, ``copies`` those that hold the same again, ``digests`` the SHA-256 of files whose bytes were at
-    hand. ``study`` is a digest. ``part`` tells this volume from the others of the same series or file ("b-value
-    1000", "phase 2 of 5"); it is empty where there is only one.
+    ``image`` is ``(channel, i, j[, k])``, an array or a reader of its regions; ``grid`` says where it lies.
+    ``patient_id`` is the source's own and never leaves the process but as a keyed hash. ``notes`` are remarks on what
+    was accepted; ``files`` are the paths that it was read from, ``copies`` those that hold the same again, ``digests``
+    the SHA-256 of files whose bytes were at hand. ``study`` is a digest. ``part`` tells this volume from the others of
+    the same series or file ("b-value 1000 s/mm2", "phase 2 of 5"); it is empty where there is only one. ``content`` is
+    the voxels' own digest, where it is known.
     """
 
-    image: Image
+    image: Voxels
     grid: Grid
     modality: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -34,11 +36,12 @@ class LoadedScan:
     digests: dict[str, str] = field(default_factory=dict, repr=False)
     study: str | None = None
     part: str = ""
-    volume_id: str = ""
+    content: str = ""
 
-    def __post_init__(self) -> None:
-        if not self.volume_id:
-            object.__setattr__(self, "volume_id", voxel_digest(self.image, self.grid))
+    @cached_property
+    def volume_id(self) -> str:
+        """Names voxels and grid; ``content`` is the voxels' digest where they were written already."""
+        return voxel_digest(self.content or content_digest(self.image), self.grid)
 
     @property
     def name(self) -> str:

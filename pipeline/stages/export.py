@@ -115,7 +115,7 @@ def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Pat
         return
     _write(geojson, json.dumps(to_geojson(detections)).encode())
     intensity = bundle.config.preprocessing.intensity
-    picture = overlay_png(volume.array, None, detections, bundle.threshold, intensity=intensity)
+    picture = overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
     _write(overlay, picture)
 
 

@@ -56,7 +56,7 @@ class DetectionModel:
 
         frames = []
         for scan in read_scans(Path(path), decoders):
-            detections = self._detector.detect(scan.image, scan.grid, scan.volume_id).above(threshold)
+            detections = self._detector.detect(scan.image[...], scan.grid, scan.volume_id).above(threshold)
             frame = to_frame(detections)
             frame.insert(0, "path", path)
             frames.append(frame)

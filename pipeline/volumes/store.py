@@ -2,10 +2,11 @@
 
 ::
 
-    <root>/<volume_id>/image.npy           voxels (channel, i, j[, k]), native dtype, read by memory map
+    <root>/<volume_id>/image.b2nd          voxels (channel, i, j[, k]), native dtype, chunked and checksummed
                        volume.json         grid, patient key, modality, subset, attributes
                        annotations.json    boxes, labels; absent where nobody annotated the volume
-                       labels.npy          label map (i, j[, k]), where the annotation came as one
+                       labels.b2nd         label map (1, i, j[, k]), where the annotation came as one
+                       damaged             left by a reader that met a wrong checksum: the entry is built anew
 
 A folder is built under a temporary name and renamed, so a killed run leaves no half volume. The name is a digest
 of voxels and grid: the same scan met twice is one volume. What is known about it stays until something else is
@@ -22,15 +23,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
-from pipeline.types import Image, LabelMap
+from pipeline.types import LabelMap
+from pipeline.volumes.arrays import DAMAGED, DamagedArray, StoredArray, Voxels, content_digest, write_array
 from pipeline.volumes.read import annotations_to_json, volume_from_json, volume_to_json, voxel_digest
 from pipeline.volumes.volume import Annotations, Volume
 
-_IMAGE, _RECORD, _ANNOTATIONS, _LABELS = "image.npy", "volume.json", "annotations.json", "labels.npy"
+_IMAGE, _RECORD, _ANNOTATIONS, _LABELS = "image.b2nd", "volume.json", "annotations.json", "labels.b2nd"
 _LEFTOVER_SECONDS = 24 * 3600.0
 
 
@@ -43,7 +43,7 @@ class VolumeStore:
     def put(
         self,
         *,
-        image: Image | Path,
+        image: Voxels | Path,
         grid: Grid,
         name: str | None = None,
         patient_key: str | None = None,
@@ -57,7 +57,7 @@ class VolumeStore:
         """Keep a volume; putting it again changes nothing but what is newly said about it.
 
         Args:
-            image: ``(channel, i, j[, k])``, or the path of an ``.npy`` file with it, which is moved into the store.
+            image: ``(channel, i, j[, k])``, or the path of a file by `write_array`, which is moved into the store.
             grid: its spatial shape must be the image's.
             name: safe to show; by default modality, the start of the id and the shape.
             patient_key: a keyed hash; `None` where the patient is not known: the volume stands for itself.
@@ -65,16 +65,20 @@ class VolumeStore:
             attributes: added to those that are known; nothing that identifies a patient.
             subset: ``train``, ``validation``, ``test``.
             annotations: on ``grid``.
-            label_map: ``(i, j[, k])``, array or path of an ``.npy`` file to move.
-            volume_id: the digest, where it was computed beside the decoder; computed here by default.
+            label_map: ``(i, j[, k])``, or the path of a file by `write_array` with a leading axis of 1, to move.
+            volume_id: the digest, where it was computed while the file was written.
 
         Raises:
             ValueError: the shapes of image and grid differ.
         """
-        array = np.load(image, mmap_mode="r", allow_pickle=False) if isinstance(image, Path) else image
+        if not isinstance(image, Path):
+            written = self.incoming()
+            content = write_array(written, image)
+            image, volume_id = written, voxel_digest(content, grid)
+        array = StoredArray.open(image)
         if array.shape[1:] != grid.shape:
             raise ValueError(f"the image has spatial shape {array.shape[1:]}, its grid {grid.shape}")
-        volume_id = volume_id or voxel_digest(array, grid)
+        volume_id = volume_id or voxel_digest(content_digest(array), grid)
         if not self.has(volume_id):
             volume = Volume(
                 volume_id=volume_id,
@@ -83,16 +87,14 @@ class VolumeStore:
                 modality=modality,
                 grid=grid,
                 channels=array.shape[0],
+                dtype=array.dtype,
                 array_path=self.folder(volume_id) / _IMAGE,
                 subset=subset,
                 attributes=dict(attributes),
             )
-            del array
             self._create(volume, image)
         else:
-            del array
-            if isinstance(image, Path):
-                image.unlink()
+            image.unlink()
             self.describe(
                 volume_id, patient_key=patient_key, modality=modality, subset=subset, attributes=attributes, name=name
             )
@@ -103,7 +105,24 @@ class VolumeStore:
     def has(self, volume_id: str) -> bool:
         """Whether the volume is there and whole."""
         folder = self.folder(volume_id)
-        return (folder / _RECORD).is_file() and (folder / _IMAGE).is_file()
+        whole = (folder / _RECORD).is_file() and (folder / _IMAGE).is_file()
+        return whole and not (folder / DAMAGED).exists()
+
+    def verify(self, volume_id: str) -> bool:
+        """Read every checksum of a volume; a damaged one is marked, so that the next ingest builds it anew.
+
+        Raises:
+            SourceError: the volume is not in the store.
+        """
+        volume = self.get(volume_id)
+        labels = self.folder(volume_id) / _LABELS
+        try:
+            volume.array.check()
+            if labels.is_file():
+                StoredArray.open(labels).check()
+        except (DamagedArray, FileNotFoundError):
+            return False
+        return True
 
     def folder(self, volume_id: str) -> Path:
         return self.root / volume_id
@@ -124,9 +143,9 @@ class VolumeStore:
         return volume_from_json(raw, folder / _IMAGE, annotations)
 
     def label_map(self, volume_id: str) -> LabelMap | None:
-        """The label map ``(i, j[, k])`` that the annotations came as, mapped from disk, or `None`."""
+        """The label map ``(i, j[, k])`` that the annotations came as, or `None`."""
         path = self.folder(volume_id) / _LABELS
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+        return StoredArray.open(path)[0] if path.is_file() else None
 
     def annotate(
         self, volume_id: str, annotations: Annotations | None, label_map: LabelMap | Path | None = None
@@ -148,7 +167,11 @@ class VolumeStore:
         if label_map is None:
             (folder / _LABELS).unlink(missing_ok=True)
         else:
-            self._place_array(label_map, folder / _LABELS)
+            if not isinstance(label_map, Path):
+                written = self.incoming()
+                write_array(written, label_map[None])
+                label_map = written
+            label_map.replace(folder / _LABELS)
         _write_json(folder / _ANNOTATIONS, annotations_to_json(annotations))
         return dataclasses.replace(volume, annotations=annotations)
 
@@ -187,7 +210,7 @@ class VolumeStore:
         """A fresh path inside the store's file system, for voxels that are about to be put."""
         folder = self.root / ".incoming"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{uuid.uuid4().hex}.npy"
+        return folder / f"{uuid.uuid4().hex}.b2nd"
 
     def sweep(self) -> None:
         """Remove what killed runs left half-written; a day old, so that no running one is disturbed."""
@@ -197,11 +220,11 @@ class VolumeStore:
                 if path.stat().st_mtime < oldest:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _create(self, volume: Volume, image: Image | Path) -> None:
+    def _create(self, volume: Volume, image: Path) -> None:
         temporary = self.incoming().with_suffix("")
         temporary.mkdir()
         try:
-            self._place_array(image, temporary / _IMAGE)
+            image.replace(temporary / _IMAGE)
             _write_json(temporary / _RECORD, volume_to_json(volume))
             final = self.folder(volume.volume_id)
             if final.exists() and not self.has(volume.volume_id):
@@ -212,17 +235,6 @@ class VolumeStore:
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-    def _place_array(self, array: np.ndarray | Path, target: Path) -> None:
-        if isinstance(array, Path):
-            array.replace(target)
-            return
-        temporary = self.incoming()
-        with temporary.open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
 
 
 def volume_name(modality: str, volume_id: str, grid: Grid) -> str:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.geometry import Boxes, Grid
-from pipeline.types import Image
+from pipeline.volumes.arrays import StoredArray
 
 # A nucleus that was annotated without a class: it counts for detection and not for classification.
 UNLABELLED = "unlabelled"
@@ -61,12 +62,13 @@ class Volume:
     modality: str
     grid: Grid
     channels: int
+    dtype: np.dtype[Any]
     array_path: Path
     annotations: Annotations | None = None
     subset: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def array(self) -> Image:
-        """Voxels ``(channel, i, j[, k])`` as stored, mapped from disk, read-only."""
-        return np.load(self.array_path, mmap_mode="r", allow_pickle=False)
+    def array(self) -> StoredArray:
+        """Voxels ``(channel, i, j[, k])`` as stored: nothing is read before a region is asked for."""
+        return StoredArray(self.array_path, (self.channels, *self.grid.shape), self.dtype)

@@ -1,7 +1,7 @@
 """The process that decodes untrusted files: it reads jobs, writes replies, and may die without harm.
 
 Messages are JSON, each after its length (8 bytes, big endian), on stdin and on what was stdout at the start; whatever
-a native decoder prints goes nowhere. Arrays travel as ``.npy`` files that the parent names.
+a native decoder prints goes nowhere. Arrays travel as files of the store's format that the parent names.
 """
 
 import contextlib
