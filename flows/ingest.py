@@ -11,11 +11,10 @@ from pipeline.settings import Settings
 
 @stage("ingest")
 def _ingest(archive: Archive) -> dict[str, int]:
-    from pipeline.stages.experiment import source_folder
     from pipeline.stages.ingest import ingest_archive
 
     settings = Settings.from_environment()
-    summary = ingest_archive(source_folder(archive, settings), settings, progress())
+    summary = ingest_archive(archive, settings, progress())
     show_ingest(summary)
     return summary.counts()
 

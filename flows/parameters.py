@@ -18,7 +18,7 @@ Target = Annotated[
         description="a version, or two to compare: name/2..name/3",
     ),
 ]
-Archive = Annotated[Path, Field(description="a folder of scans, or one file")]
+Archive = Annotated[str, Field(description="a folder of scans, a file, or https://… of a DICOMweb server")]
 Subset = Literal["train", "validation", "test"]
 
 

@@ -40,8 +40,8 @@ def scan_to_report(experiments: Experiments, archive: Archive | None = None, out
 
     settings = Settings.from_environment()
     own = [(config.name, experiment_source(config, settings)) for config in (one.load() for one in experiments)]
-    sources = {name: archive or source for name, source in own}
-    for source in dict.fromkeys([*sources.values(), *(source for _, source in own)]):
+    sources = {name: archive or str(source) for name, source in own}
+    for source in dict.fromkeys([*sources.values(), *(str(source) for _, source in own)]):
         ingest(source)
     versions = [train(experiment) for experiment in experiments]
     for version in versions:

@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
+
+from pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class Settings:
     ``CELLSCAN_DEVICE``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     ``CELLSCAN_CATALOG_URL``: SQLAlchemy URL of the catalog and ledger (default: SQLite in the home folder).
     ``MLFLOW_TRACKING_URI``: default ``sqlite:///<home>/mlflow.db``.
+    ``CELLSCAN_GANTRY_TILT``: ``refuse`` (default) or ``shear``: what becomes of series whose gantry was tilted.
     ``PREFECT_API_URL``: a running Prefect server; without it one is started and stopped for each run.
     """
 
@@ -23,9 +27,15 @@ class Settings:
     catalog_url: str
     tracking_uri: str
     prefect_api_url: str | None
+    gantry_tilt: Literal["refuse", "shear"] = "refuse"
 
     @classmethod
     def from_environment(cls) -> "Settings":
+        """What the environment says.
+
+        Raises:
+            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words.
+        """
         home = Path(os.environ.get("CELLSCAN_HOME", "~/.cellscan")).expanduser().resolve()
         return cls(
             home=home,
@@ -34,6 +44,7 @@ class Settings:
             catalog_url=os.environ.get("CELLSCAN_CATALOG_URL", f"sqlite:///{home / 'catalog.db'}"),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
             prefect_api_url=os.environ.get("PREFECT_API_URL"),
+            gantry_tilt=_gantry_tilt(os.environ.get("CELLSCAN_GANTRY_TILT", "refuse")),
         )
 
     @property
@@ -60,3 +71,9 @@ class Settings:
     def artifacts(self) -> Path:
         """Where MLflow keeps artifacts when it tracks into the home folder."""
         return self.home / "mlartifacts"
+
+
+def _gantry_tilt(word: str) -> Literal["refuse", "shear"]:
+    if word in ("refuse", "shear"):
+        return cast(Literal["refuse", "shear"], word)
+    raise ConfigError(f"CELLSCAN_GANTRY_TILT must be refuse or shear, got {word!r}")

@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import archive, models, whole
+from pipeline.cli.catalog import catalog
+from pipeline.cli.deidentify import deidentify
 from pipeline.cli.demo import demo
+from pipeline.cli.listen import listen
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed (the reason is shown), 2 wrong use, 3 where a command's --help says so."
 
@@ -44,6 +47,9 @@ app.command(rich_help_panel=_START)(whole.doctor)
 app.command(rich_help_panel=_START)(whole.run)
 app.command(rich_help_panel=_SCANS)(archive.sample)
 app.command(rich_help_panel=_SCANS)(archive.ingest)
+app.command(rich_help_panel=_SCANS)(listen)
+app.command(rich_help_panel=_SCANS)(deidentify)
+app.add_typer(catalog, name="catalog", rich_help_panel=_SCANS)
 app.command(rich_help_panel=_SCANS)(archive.detect)
 app.command(rich_help_panel=_MODELS)(models.train)
 app.command(rich_help_panel=_MODELS)(models.evaluate)

@@ -9,7 +9,14 @@ from pipeline.cli.options import AsJson, Home, Strict, Verbose, Version
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
 
-Archive = Annotated[Path, typer.Argument(help="A folder of scans, or one file: DICOM, NIfTI, PNG, JPEG, TIFF.")]
+Archive = Annotated[
+    str,
+    typer.Argument(help="A folder, a file (a scan, or a zip or tar of scans), or https://… of a DICOMweb server."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Of a server, only these studies: ModalitiesInStudy=CT, StudyDate=20260101-"),
+]
 
 
 def sample(
@@ -33,7 +40,12 @@ def sample(
 
 
 def ingest(
-    path: Archive,
+    archive: Archive,
+    where: Where = None,
+    deidentify: Annotated[
+        bool,
+        typer.Option("--deidentify", help="Ingest a copy without its patients, by cellscan deidentify."),
+    ] = False,
     strict: Strict = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -43,22 +55,25 @@ def ingest(
 
     A file is ingested, ignored (no scan), or quarantined (a scan that cannot be trusted) with the reason. Files
     that did not change since the last time are not read again. Quarantined files do not fail the command
-    unless --strict is given: then it exits with 3.
+    unless --strict is given: then it exits with 3. Instances of a server that could not be fetched make it exit
+    with 3 always; the same command fetches what is missing.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import ingest_lines
+        from pipeline.sources.deidentification.options import DeidentifyOptions
         from pipeline.stages.ingest import ingest_archive
 
-        summary = ingest_archive(path, Settings.from_environment(), screen.progress)
+        options = DeidentifyOptions() if deidentify else None
+        summary = ingest_archive(archive, Settings.from_environment(), screen.progress, conditions(where), options)
         screen.say(*ingest_lines(summary))
         screen.give(summary)
-        if strict and summary.counts().get("quarantined", 0):
+        if summary.unfetched or (strict and summary.counts().get("quarantined", 0)):
             raise typer.Exit(PARTIAL)
 
 
 def detect(
     version: Version,
-    path: Archive,
+    archive: Archive,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, GeoJSON files and overlays.")],
     strict: Strict = False,
     as_json: AsJson = False,
@@ -75,8 +90,17 @@ def detect(
         from pipeline.cli.lines import detect_lines
         from pipeline.stages.detect import detect_archive
 
-        summary = detect_archive(version, path, out, Settings.from_environment(), screen.progress)
+        summary = detect_archive(version, archive, out, Settings.from_environment(), screen.progress)
         screen.say(*detect_lines(summary))
         screen.give(summary)
         if summary.unfinished or (strict and summary.quarantined):
             raise typer.Exit(PARTIAL)
+
+
+def conditions(where: list[str] | None) -> dict[str, str]:
+    """``KEY=VALUE`` pairs of the command line."""
+    pairs = [one.partition("=") for one in where or []]
+    wrong = [key for key, sign, value in pairs if not (key.isalnum() and sign and value)]
+    if wrong:
+        raise typer.BadParameter(f"--where takes KEY=VALUE with a DICOM keyword, got {wrong[0]!r}")
+    return {key: value for key, _, value in pairs}

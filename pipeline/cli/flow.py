@@ -8,14 +8,14 @@ from flows.session import prefect_session
 from pipeline.cli.outcome import WholeOutcome, gather
 from pipeline.cli.screen import Screen
 from pipeline.settings import Settings
-from pipeline.stages.experiment import experiment_source, source_folder
+from pipeline.stages.experiment import experiment_source
 
 
 def run_whole(
     experiments: Sequence[Experiment],
     settings: Settings,
     screen: Screen,
-    archive: Path | None = None,
+    archive: str | None = None,
     out: Path | None = None,
     verbose: bool = False,
 ) -> WholeOutcome:
@@ -24,6 +24,6 @@ def run_whole(
         from flows.scan_to_report import scan_to_report
 
         outcome = scan_to_report(list(experiments), archive, out)
-    sources = [source_folder(archive, settings)] if archive else []
-    sources += [experiment_source(experiment.load(), settings) for experiment in experiments]
+    sources = [archive] if archive else []
+    sources += [str(experiment_source(experiment.load(), settings)) for experiment in experiments]
     return gather(outcome, list(dict.fromkeys(sources)), settings, screen.progress)

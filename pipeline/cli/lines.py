@@ -28,6 +28,10 @@ def ingest_lines(summary: "IngestSummary") -> list[str]:
     lines = [f"{summary.root}: {len(summary.files)} files: {told}; {len(summary.volume_ids)} scans"]
     if summary.unchanged:
         lines.append(f"  {summary.unchanged} files had not changed and were not read again")
+    lines += [f"  not fetched: {count} instances: {reason}" for reason, count in summary.unfetched.items()]
+    lines += [
+        f"  not de-identified, so left out: {count} files: {reason}" for reason, count in summary.withheld.items()
+    ]
     quarantined = [(file.reason, file.path) for file in summary.files if file.outcome == "quarantined"]
     return [*lines, *reason_lines("quarantined", quarantined)]
 

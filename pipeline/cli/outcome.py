@@ -75,7 +75,7 @@ class WholeOutcome:
 
 
 def gather(
-    outcome: "Outcome", sources: Sequence[Path], settings: Settings, progress: "Progress | None" = None
+    outcome: "Outcome", sources: Sequence[str], settings: Settings, progress: "Progress | None" = None
 ) -> WholeOutcome:
     """Read back what was done; nothing is computed that is not kept already, except figures of a comparison."""
     from flows.session import pages

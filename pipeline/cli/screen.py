@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import sys
 import time
 from dataclasses import asdict, is_dataclass
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from pipeline.cli.quiet import settle_libraries
@@ -20,6 +21,7 @@ from pipeline.errors import CellscanError
 FAILED = 1
 PARTIAL = 3
 _SECONDS_BETWEEN_LINES = 8.0
+_NO_TERMINAL_WIDTH = 10_000
 _ADVICE = {
     errno.ENOSPC: "free some space; the same command then continues",
     errno.EDQUOT: "free some space; the same command then continues",
@@ -100,6 +102,15 @@ class Screen:
         if not self._as_json:
             for line in lines:
                 self._stdout.print(line)
+
+    def show(self, *tables: RenderableType) -> None:
+        """Print tables, as wide as the terminal, or as wide as they are where there is none; not with ``as_json``."""
+        self._end_bar()
+        if not self._as_json:
+            wide = None if self._stdout.is_terminal or "COLUMNS" in os.environ else _NO_TERMINAL_WIDTH
+            console = Console(highlight=False, markup=False, emoji=False, width=wide)
+            for table in tables:
+                console.print(table)
 
     def give(self, outcome: Any) -> None:
         """Print the whole outcome as one JSON object; only with ``as_json``."""

@@ -31,7 +31,7 @@ def run(
     experiment: Experiment,
     overrides: Overrides = None,
     archive: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--archive", help="Scans to detect on with the champion.", show_default="the experiment's data"),
     ] = None,
     out: Annotated[

@@ -20,7 +20,8 @@ def to_geojson(detections: Detections) -> dict[str, Any]:
 
     Rectangles are ``[x, y]`` pixel-edge coordinates (continuous voxel index + 0.5); a one-voxel box at index 5 spans
     5 … 6. A 3D detection lies on the plane ``z`` nearest to its centre, as a QuPath object has one plane; its
-    measurements hold the first and last slice (indices from 0, both inclusive) that it touches.
+    measurements hold the first and last slice (indices from 0, both inclusive) that it touches, and its property
+    ``edges_k`` the exact edges along the slices, from the edge of the first.
     The volume is named by its id; nothing here identifies a patient.
     """
     features = [_feature(detections, index) for index in range(len(detections))]
@@ -34,12 +35,14 @@ def _feature(detections: Detections, index: int) -> dict[str, Any]:
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [ring]}
     measurements: dict[str, float] = {"score": float(detections.scores[index])}
+    along_slices: dict[str, list[float]] = {}
     if detections.boxes.grid.dims == 3:
         last = detections.boxes.grid.shape[2] - 1
         middle = (lower[2] + upper[2]) / 2
         geometry["plane"] = {"c": -1, "z": int(np.clip(np.floor(middle), 0, last)), "t": 0}
         measurements["first slice"] = float(np.floor(lower[2]))
         measurements["last slice"] = float(np.ceil(upper[2]) - 1)
+        along_slices["edges_k"] = [float(lower[2]), float(upper[2])]
     label = int(detections.labels[index])
     return {
         "type": "Feature",
@@ -52,5 +55,6 @@ def _feature(detections: Detections, index: int) -> dict[str, Any]:
                 "color": list(_COLOURS[label % len(_COLOURS)]),
             },
             "measurements": measurements,
+            **along_slices,
         },
     }

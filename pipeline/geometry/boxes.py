@@ -61,8 +61,8 @@ class Boxes:
         from scipy.ndimage import find_objects
 
         found = [(value, box) for value, box in enumerate(find_objects(labels), start=1) if box is not None]
-        lower = np.array([[axis.start for axis in box] for _, box in found], dtype=np.float64)
-        upper = np.array([[axis.stop for axis in box] for _, box in found], dtype=np.float64)
+        lower = np.array([[axis.start for axis in box] for _, box in found], dtype=np.float64).reshape(-1, labels.ndim)
+        upper = np.array([[axis.stop for axis in box] for _, box in found], dtype=np.float64).reshape(-1, labels.ndim)
         values = np.array([value for value, _ in found], dtype=np.int64)
         return cls(lower - 0.5, upper - 0.5, grid), values
 

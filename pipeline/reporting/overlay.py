@@ -67,8 +67,7 @@ def overlay_png(
 def draw(panel: Panel) -> Pillow.Image:
     """One panel, enlarged to at least 480 pixels wide, with its outlines and caption."""
     rows, columns = panel.picture.shape[:2]
-    scale = max(1.0, _PANEL_WIDTH / columns)
-    size = (round(columns * scale), max(1, round(rows * scale * panel.aspect)))
+    size = drawn_size(panel)
     picture = Pillow.fromarray(panel.picture).resize(size, Pillow.Resampling.BILINEAR)
     pen = ImageDraw.Draw(picture)
     stretch = (size[0] / columns, size[1] / rows)
@@ -79,6 +78,13 @@ def draw(panel: Panel) -> Pillow.Image:
         for outline in scored:
             _draw_score(pen, outline, stretch)
     return _captioned(picture, panel.caption)
+
+
+def drawn_size(panel: Panel) -> tuple[int, int]:
+    """Width and height in pixels of the picture that `draw` makes, without its caption."""
+    rows, columns = panel.picture.shape[:2]
+    scale = max(1.0, _PANEL_WIDTH / columns)
+    return round(columns * scale), max(1, round(rows * scale * panel.aspect))
 
 
 def montage(pictures: Sequence[Pillow.Image]) -> Pillow.Image:

@@ -1,7 +1,7 @@
-"""Which files are read together: the slices of a DICOM series, or one picture or NIfTI file by itself."""
+"""Which files are read together: the files of a DICOM series, or one picture or NIfTI file by itself."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,18 +12,23 @@ from pipeline.sources.decoding.jobs import Job
 from pipeline.sources.identifiers import uid_digest
 
 _BATCH = 64
+# Kinds of header that make scans, and whether the files of one series are read together.
+_READ_TOGETHER = {"slice": "series", "enhanced": "enhanced", "slide": "slide"}
+_READ_ALONE = {"plane": "plane"}
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Files (absolute paths) that one decoding job reads; ``job`` names it; ``series`` is a digest."""
+    """Files (catalog paths) that one decoding job reads; ``job`` names it; ``series`` and ``study`` are digests."""
 
     job: str
     paths: tuple[str, ...]
     series: str | None = None
+    study: str | None = None
 
-    def request(self, out: str) -> Job:
-        return {"job": self.job, "paths": list(self.paths), "out": out}
+    def request(self, out: str, at: Mapping[str, str], options: dict[str, Any]) -> Job:
+        """The job for a decoder; ``at`` tells where the bytes of each path are."""
+        return {"job": self.job, "paths": [at[path] for path in self.paths], "out": out, "options": options}
 
 
 @dataclass(frozen=True)
@@ -36,48 +41,71 @@ class Refusal:
     series: str | None = None
 
 
-def read_headers(paths: Sequence[str], decoders: Decoders) -> dict[str, dict[str, Any]]:
-    """Headers by path. A file that kills the decoder costs no other file its header."""
-    batches = [list(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
+@dataclass(frozen=True)
+class DicomPlan:
+    """What is to become of DICOM files: ``annotations`` are objects that annotate (SOP class by path)."""
+
+    units: list[Unit]
+    refusals: list[Refusal]
+    annotations: dict[str, str]
+    directories: list[str]
+
+
+def read_headers(at: Mapping[str, str], decoders: Decoders) -> dict[str, dict[str, Any]]:
+    """Headers by path. A file that kills the decoder costs no other file its header.
+
+    Args:
+        at: where the bytes of each path are.
+        decoders: that read them.
+    """
+    paths = list(at)
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     headers: dict[str, dict[str, Any]] = {}
     alone: list[str] = []
-    for job, reply in decoders.run({"job": "index", "paths": batch} for batch in batches):
+    requests = ({"job": "index", "paths": [at[path] for path in batch]} for batch in batches)
+    for batch, (_, reply) in zip(batches, decoders.run(requests), strict=True):
         if "error" in reply:
-            alone.extend(job["paths"])
+            alone.extend(batch)
         else:
-            headers.update(zip(job["paths"], reply["headers"], strict=True))
-    for job, reply in decoders.run({"job": "index", "paths": [path]} for path in alone):
-        (path,) = job["paths"]
-        broken = {"kind": "broken", "series_uid": "", "instance_uid": "", "reason": reply.get("message", "")}
+            headers.update(zip(batch, reply["headers"], strict=True))
+    requests = ({"job": "index", "paths": [at[path]]} for path in alone)
+    for path, (_, reply) in zip(alone, decoders.run(requests), strict=True):
+        broken = {"kind": "broken", "reason": reply.get("message", "")}
         headers[path] = broken if "error" in reply else reply["headers"][0]
     return headers
 
 
-def dicom_units(headers: dict[str, dict[str, Any]]) -> tuple[list[Unit], list[Refusal]]:
+def dicom_plan(headers: Mapping[str, Mapping[str, Any]]) -> DicomPlan:
     """DICOM files by series.
 
     A series may be spread over several folders. Where folders hold the same instance each, they are copies, and each
     is read by itself. Files that all claim to be one and the same instance cannot be slices of one volume: each is
     read by itself.
     """
-    units: list[Unit] = []
-    refusals: list[Refusal] = []
-    series: dict[str, dict[str, str]] = defaultdict(dict)
+    plan = DicomPlan([], [], {}, [])
+    together: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    study: dict[str, str | None] = {}
     for path, header in headers.items():
-        digest = uid_digest(header["series_uid"])
-        if header["kind"] == "slice":
-            series[header["series_uid"]][path] = header["instance_uid"]
-        elif header["kind"] == "plane":
-            units.append(Unit("plane", (path,), digest))
+        kind, series_uid = header["kind"], header.get("series_uid", "")
+        study[path] = uid_digest(header.get("study_uid", ""))
+        if kind in _READ_TOGETHER:
+            together[_READ_TOGETHER[kind], series_uid][path] = header["instance_uid"]
+        elif kind in _READ_ALONE:
+            plan.units.append(Unit(_READ_ALONE[kind], (path,), uid_digest(series_uid), study[path]))
+        elif kind == "annotation":
+            plan.annotations[path] = header["sop_class"]
+        elif kind == "directory":
+            plan.directories.append(path)
         else:
-            outcome: Outcome = "ignored" if header["kind"] == "ignored" else "quarantined"
-            refusals.append(Refusal(path, outcome, header["reason"], digest))
-    for uid, instances in series.items():
-        units.extend(Unit("series", tuple(paths), uid_digest(uid)) for paths in _groups(instances))
-    return units, refusals
+            outcome: Outcome = "ignored" if kind == "ignored" else "quarantined"
+            plan.refusals.append(Refusal(path, outcome, header["reason"], uid_digest(series_uid)))
+    for (job, series_uid), instances in together.items():
+        for paths in _groups(instances):
+            plan.units.append(Unit(job, tuple(paths), uid_digest(series_uid), study[paths[0]]))
+    return plan
 
 
-def _groups(instances: dict[str, str]) -> Iterable[list[str]]:
+def _groups(instances: dict[str, str]) -> Iterable[Sequence[str]]:
     folders: dict[PurePosixPath, list[str]] = defaultdict(list)
     for path in sorted(instances):
         folders[PurePosixPath(path).parent].append(path)

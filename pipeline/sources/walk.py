@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import SourceError
+from pipeline.sources.archives.streams import archive_format
 
 FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other"]
 
-_PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_HEAD_BYTES = 512
+_PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_PAIR_SUFFIXES = (".hdr", ".img", ".hdr.gz", ".img.gz")
+_NRRD_SUFFIXES = (".nrrd", ".nhdr")
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-_TABLE_SUFFIXES = (".csv", ".json")
-_ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".7z", ".rar")
+_TABLE_SUFFIXES = (".csv", ".json", ".geojson", ".xml", ".fcsv")
+# By name too: many formats are zip files inside (.docx, .npz, .jar), and nobody expects scans in those.
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_CLOSED_SUFFIXES = (".7z", ".rar")
 # How a DICOM data set without preamble starts (ACR-NEMA, some exports): the first elements of groups 2 and 8.
 _BARE_DICOM = tuple(
     bytes(head) for head in ((8, 0, 0, 0), (8, 0, 1, 0), (8, 0, 5, 0), (8, 0, 8, 0), (8, 0, 0x16, 0), (2, 0, 0, 0))
 )
+_NO_KIND = "not a kind of file that cellscan reads (DICOM, NIfTI, NRRD, PNG, JPEG, TIFF, zip, tar)"
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,12 @@ class FoundFile:
         return self.unpacked or self.path
 
 
+def archive_root(path: Path) -> Path:
+    """The folder or file that is meant by ``path``, resolved: a DICOMDIR stands for its folder."""
+    resolved = path.expanduser().resolve()
+    return resolved.parent if resolved.is_file() and resolved.name.upper() == "DICOMDIR" else resolved
+
+
 def walk(root: Path, leave_out: Path | None = None) -> list[FoundFile]:
     """Every file below ``root`` (or ``root`` itself), in a stable order; links to folders are not followed.
 
@@ -55,17 +70,41 @@ def walk(root: Path, leave_out: Path | None = None) -> list[FoundFile]:
         SourceError: there is nothing at ``root``.
     """
     if root.is_file():
-        return [_found(root, root.parent)]
+        return [found(root, root.parent)]
     if not root.is_dir():
         raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
-    return [_found(path, root) for path in _paths(root, leave_out)]
+    return [found(path, root) for path in _paths(root, leave_out)]
+
+
+def found(path: Path, root: Path) -> FoundFile:
+    """What one file is. It is not read beyond its first bytes."""
+    relative = path.relative_to(root).as_posix()
+    try:
+        status = path.stat()
+    except OSError as error:
+        return FoundFile(path, relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
+    if not stat.S_ISREG(status.st_mode):
+        return FoundFile(path, relative, 0, status.st_mtime_ns, "other", "not a regular file; links are not followed")
+    kind, reason = kind_of(path, path.name)
+    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, kind, reason)
+
+
+def kind_of(location: Path, name: str) -> tuple[FileKind, str]:
+    """The kind of the bytes at ``location``, of a file that is called ``name``; and why it is ``other``."""
+    try:
+        with location.open("rb", buffering=0) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError as error:
+        return "other", f"cannot be opened ({type(error).__name__})"
+    return _kind(head, name.lower())
 
 
 def stem(relative: str) -> str:
     """The file's name without its image suffix: ``a/b.nii.gz`` → ``b``."""
     name = relative.rsplit("/", 1)[-1]
     lowered = name.lower()
-    for suffix in (*_NIFTI_SUFFIXES[::-1], *_PICTURE_SUFFIXES, *_DICOM_SUFFIXES):
+    suffixes = (".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img", ".seg.nrrd", *_NRRD_SUFFIXES)
+    for suffix in (*suffixes, *_PICTURE_SUFFIXES, ".ome.tif", ".ome.tiff", *_TIFF_SUFFIXES, *_DICOM_SUFFIXES):
         if lowered.endswith(suffix):
             return name[: -len(suffix)]
     return name
@@ -79,35 +118,23 @@ def _paths(root: Path, leave_out: Path | None) -> Iterator[Path]:
             yield Path(folder) / name
 
 
-def _found(path: Path, root: Path) -> FoundFile:
-    relative = path.relative_to(root).as_posix()
-    try:
-        status = path.stat()
-    except OSError as error:
-        return FoundFile(path, relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
-    if not stat.S_ISREG(status.st_mode):
-        return FoundFile(path, relative, 0, status.st_mtime_ns, "other", "not a regular file; links are not followed")
-    kind, reason = _kind(path)
-    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, kind, reason)
-
-
-def _kind(path: Path) -> tuple[FileKind, str]:
-    name = path.name.lower()
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(132)
-    except OSError as error:
-        return "other", f"cannot be opened ({type(error).__name__})"
-    if name.endswith(_NIFTI_SUFFIXES):
+def _kind(head: bytes, name: str) -> tuple[FileKind, str]:
+    if name.endswith(_NIFTI_SUFFIXES) or name.endswith(_PAIR_SUFFIXES):
         return "nifti", ""
-    if head[128:] == b"DICM" or name.endswith(_DICOM_SUFFIXES):
+    if head[128:132] == b"DICM" or name.endswith(_DICOM_SUFFIXES):
         return "dicom", ""
+    if head.startswith(b"NRRD000") or name.endswith(_NRRD_SUFFIXES):
+        return "nrrd", ""
     if head.startswith(_PICTURE_MAGIC) or name.endswith(_PICTURE_SUFFIXES):
         return "picture", ""
+    if head.startswith(_TIFF_MAGIC) or name.endswith(_TIFF_SUFFIXES):
+        return "tiff", ""
     if name.endswith(_TABLE_SUFFIXES):
         return "table", ""
-    if name.endswith(_ARCHIVE_SUFFIXES):
-        return "other", "an archive file is not opened: unpack it and ingest the folder"
+    if name.endswith(_ARCHIVE_SUFFIXES) or (archive_format(head) in ("zip", "tar") and "." not in name):
+        return "archive", ""
+    if name.endswith(_CLOSED_SUFFIXES):
+        return "other", "this kind of archive file is not opened: unpack it and ingest the folder"
     if head.startswith(_BARE_DICOM):
         return "dicom", ""
-    return "other", "not a kind of file that cellscan reads (DICOM, NIfTI, PNG, JPEG, TIFF)"
+    return "other", _NO_KIND

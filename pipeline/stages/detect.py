@@ -11,7 +11,7 @@ from pipeline.inference.detect import VolumeDetector
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.ingest import IngestSummary
-from pipeline.stages.experiment import source_folder, volumes_below
+from pipeline.stages.experiment import volumes_below
 from pipeline.stages.export import Exported, export
 from pipeline.stages.ingest import ingest_archive
 from pipeline.tracking.registry import DIGEST_TAG, resolve
@@ -68,9 +68,9 @@ class DetectSummary:
 
 
 def detect_archive(
-    version: str, path: Path, out: Path, settings: Settings, progress: Progress | None = None
+    version: str, archive: Path | str, out: Path, settings: Settings, progress: Progress | None = None
 ) -> DetectSummary:
-    """Detect on every scan below ``path`` and write ``out``.
+    """Detect on every scan of ``archive`` (as `ingest_archive` takes it) and write ``out``.
 
     ``out`` gets ``detections.csv`` and ``detections.parquet`` (columns of `pipeline.detections.table`),
     ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``. A scan that this version has done is
@@ -78,13 +78,12 @@ def detect_archive(
 
     Raises:
         ModelError: there is no such version.
-        SourceError: there is nothing at ``path``.
+        SourceError: there is nothing at ``archive``.
     """
     record = resolve(settings, version)
     bundle = Bundle.load(record.bundle_folder)
-    root = source_folder(path, settings)
-    ingested = ingest_archive(root, settings, progress)
-    volumes, unsuited = suited(bundle.config, volumes_below(root, settings))
+    ingested = ingest_archive(archive, settings, progress)
+    volumes, unsuited = suited(bundle.config, volumes_below(ingested.root, settings))
     model = f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
     done = detect_volumes(VolumeDetector(bundle, settings.device), model, volumes, settings, progress)
     exported = export(volumes, done.results, bundle, model, out, progress)
@@ -121,8 +120,8 @@ def _summary(
 ) -> DetectSummary:
     paths: dict[str, str] = {}
     for file in ingested.files:
-        if file.volume_id is not None and file.kind == "image":
-            paths.setdefault(file.volume_id, file.path)
+        for volume_id in file.volume_ids if file.kind == "image" else ():
+            paths.setdefault(volume_id, file.path)
     scans = tuple(
         {"volume_id": v.volume_id, "name": v.name, "path": paths.get(v.volume_id, ""), "detections": count}
         for v in volumes

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, DatasetError
 from pipeline.evaluation import Evaluation
 from pipeline.progress import Progress
 from pipeline.settings import Settings
-from pipeline.stages.experiment import source_folder, volumes_below
+from pipeline.stages.experiment import volumes_below
 from pipeline.stages.ingest import ingest_archive
 from pipeline.stages.scoring import own_evaluation, score_version
 from pipeline.tracking.registry import resolve
@@ -17,7 +17,7 @@ from pipeline.tracking.registry import resolve
 
 def evaluate_version(
     version: str,
-    data: Path | None,
+    data: Path | str | None,
     settings: Settings,
     subset: str | None = None,
     progress: Progress | None = None,
@@ -45,15 +45,15 @@ def evaluate_version(
             raise ConfigError(f"subset {subset!r} chooses from a folder: name it as data (--data)")
         return own_evaluation(record, settings)
     bundle = Bundle.load(record.bundle_folder)
-    cases = _cases(bundle, source_folder(data, settings), settings, subset, progress)
+    cases = _cases(bundle, data, settings, subset, progress)
     return score_version(record, bundle, cases, bundle.config.evaluation, settings, progress)
 
 
 def _cases(
-    bundle: Bundle, root: Path, settings: Settings, subset: str | None, progress: Progress | None
+    bundle: Bundle, data: Path | str, settings: Settings, subset: str | None, progress: Progress | None
 ) -> tuple[Case, ...]:
-    ingest_archive(root, settings, progress)
-    volumes = volumes_below(root, settings)
+    ingested = ingest_archive(data, settings, progress)
+    volumes = volumes_below(ingested.root, settings)
     if subset is not None:
         named = sorted({volume.subset for volume in volumes if volume.subset})
         volumes = [volume for volume in volumes if volume.subset == subset]

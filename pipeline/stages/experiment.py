@@ -15,6 +15,7 @@ from pipeline.errors import DatasetError, SourceError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
+from pipeline.sources.walk import archive_root
 from pipeline.stages.ingest import ingest_archive
 from pipeline.tracking.registry import VersionRecord
 from pipeline.tracking.run import run_folder
@@ -27,21 +28,6 @@ DATASETS, VOLUMES = "datasets", "volumes.json"
 class ExperimentData:
     volumes: tuple[Volume, ...]
     split: CaseSplit
-
-
-def source_folder(source: str | Path, settings: Settings) -> Path:
-    """A folder as a user names it: absolute, below the working folder, or below the data folder.
-
-    What an experiment names is found by `experiment_source`.
-
-    Raises:
-        SourceError: it is in none of these.
-    """
-    path = Path(source).expanduser()
-    for candidate in (path, settings.data / path):
-        if candidate.exists():
-            return candidate.resolve()
-    raise SourceError(f"no data at {path}, nor at {settings.data / path}; the data folder is set by CELLSCAN_DATA")
 
 
 def experiment_source(config: ExperimentConfig, settings: Settings) -> Path:
@@ -76,7 +62,7 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
 
 def volumes_below(root: Path, settings: Settings) -> list[Volume]:
     """The catalog's volumes that came from files below a folder."""
-    return _from_catalog(settings, root=root)
+    return _from_catalog(settings, root=archive_root(root))
 
 
 def data_of(record: VersionRecord, config: ExperimentConfig, settings: Settings) -> ExperimentData:

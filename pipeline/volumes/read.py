@@ -46,6 +46,8 @@ def volume_to_json(volume: Volume) -> dict[str, Any]:
         "dtype": volume.dtype.str,
         "subset": volume.subset,
         "attributes": volume.attributes,
+        "study": volume.study,
+        "series": volume.series,
     }
 
 
@@ -70,6 +72,8 @@ def volume_from_json(raw: dict[str, Any], array_path: Path, annotations: dict[st
         annotations=None if annotations is None else annotations_from_json(annotations, grid),
         subset=raw["subset"],
         attributes=raw["attributes"],
+        study=raw["study"],
+        series=raw["series"],
     )
 
 

@@ -53,6 +53,8 @@ class VolumeStore:
         annotations: Annotations | None = None,
         label_map: LabelMap | Path | None = None,
         volume_id: str | None = None,
+        study: str | None = None,
+        series: str | None = None,
     ) -> Volume:
         """Keep a volume; putting it again changes nothing but what is newly said about it.
 
@@ -67,6 +69,8 @@ class VolumeStore:
             annotations: on ``grid``.
             label_map: ``(i, j[, k])``, or the path of a file by `write_array` with a leading axis of 1, to move.
             volume_id: the digest, where it was computed while the file was written.
+            study: digest of the StudyInstanceUID; of a scan met under several, the first one stands.
+            series: digest of the SeriesInstanceUID.
 
         Raises:
             ValueError: the shapes of image and grid differ.
@@ -91,6 +95,8 @@ class VolumeStore:
                 array_path=self.folder(volume_id) / _IMAGE,
                 subset=subset,
                 attributes=dict(attributes),
+                study=study,
+                series=series,
             )
             self._create(volume, image)
         else:

@@ -54,6 +54,7 @@ class Volume:
     ``annotations`` is ``None`` where nobody has annotated the volume, which differs from `Annotations.none`.
     ``patient_key`` is a keyed hash. ``name`` is safe to show: it holds no patient identifier.
     ``subset`` is what the data's own index says: ``train``, ``validation``, ``test`` or ``None``.
+    ``study`` and ``series`` are digests of the UIDs that the volume came under.
     """
 
     volume_id: str
@@ -67,6 +68,8 @@ class Volume:
     annotations: Annotations | None = None
     subset: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    study: str | None = None
+    series: str | None = None
 
     @cached_property
     def array(self) -> StoredArray:

@@ -9,12 +9,42 @@ import typer.main
 from pipeline.cli.app import app
 
 COMMANDS = {
+    "catalog list": [
+        *(
+            "modality",
+            "outcome",
+            "annotated",
+            "archive",
+            "study",
+            "series",
+            "patient",
+            "label",
+            "part",
+            "limit",
+            "after",
+        ),
+        *("as_json", "home", "verbose"),
+    ],
+    "catalog files": [
+        *("outcome", "reason", "under", "contains", "limit", "after", "as_json", "home", "verbose"),
+    ],
+    "catalog file": ["path", "as_json", "home", "verbose"],
+    "catalog show": ["volume", "picture", "as_json", "home", "verbose"],
+    "catalog export": ["out", "table", "as_json", "home", "verbose"],
+    "catalog verify": ["archive", "as_json", "home", "verbose"],
+    "catalog summary": ["as_json", "home", "verbose"],
     "compare": ["a", "b", "as_json", "home", "verbose"],
     "demo": ["as_json", "home", "verbose"],
-    "detect": ["version", "path", "out", "strict", "as_json", "home", "verbose"],
+    "deidentify": [
+        *("source", "out", "dates", "retain_uids", "retain_device", "retain_institution"),
+        *("retain_patient_characteristics", "retain_safe_private", "clean_descriptors", "clean_structured_content"),
+        *("clean_graphics", "accept_burned_in", "strict", "as_json", "home", "verbose"),
+    ],
+    "detect": ["version", "archive", "out", "strict", "as_json", "home", "verbose"],
     "doctor": ["as_json", "home", "verbose"],
     "evaluate": ["version", "data", "subset", "as_json", "home", "verbose"],
-    "ingest": ["path", "strict", "as_json", "home", "verbose"],
+    "ingest": ["archive", "where", "deidentify", "strict", "as_json", "home", "verbose"],
+    "listen": ["port", "host", "ae_title", "calling", "quiet", "as_json", "home", "verbose"],
     "promote": ["version", "force", "as_json", "home", "verbose"],
     "report": ["targets", "out", "as_json", "home", "verbose"],
     "run": ["experiment", "overrides", "archive", "out", "as_json", "home", "verbose"],
@@ -23,6 +53,8 @@ COMMANDS = {
 }
 FUNCTIONS = [
     "pipeline.stages.ingest:ingest_archive",
+    "pipeline.stages.listen:listen",
+    "pipeline.stages.deidentify:deidentify_archive",
     "pipeline.stages.train:train_version",
     "pipeline.stages.evaluate:evaluate_version",
     "pipeline.stages.detect:detect_archive",
@@ -33,14 +65,21 @@ FUNCTIONS = [
 ]
 
 
+def _commands():
+    """Every command by the words that name it."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {word}": one for word, one in inner.items()} or {name: command}
+    return found
+
+
 def test_commands_and_their_parameters():
-    group = typer.main.get_command(app)
-    assert {name: [p.name for p in command.params] for name, command in group.commands.items()} == COMMANDS
+    assert {name: [p.name for p in command.params] for name, command in _commands().items()} == COMMANDS
 
 
 def test_every_option_has_a_help_text():
-    group = typer.main.get_command(app)
-    bare = [f"{name} {p.name}" for name, command in group.commands.items() for p in command.params if not p.help]
+    bare = [f"{name} {p.name}" for name, command in _commands().items() for p in command.params if not p.help]
     assert not bare
 
 

@@ -26,7 +26,7 @@ def ingested(archive, tmp_path_factory):
 def boxed_volumes(archive, ingested):
     """(entry of boxes.json, volume) for every image that is annotated with boxes."""
     summary, volumes = ingested
-    by_file = {file.path: file.volume_id for file in summary.files if file.kind == "image" and file.volume_id}
+    by_file = {file.path: file.volume_ids[0] for file in summary.files if file.kind == "image" and file.volume_ids}
     by_series = {
         str(pydicom.dcmread(archive.root / path, stop_before_pixels=True).SeriesInstanceUID): volume_id
         for path, volume_id in by_file.items()

@@ -55,7 +55,7 @@ def test_every_file_is_accounted_for(archive, settings):
     assert outcomes["notes.txt"][0] == "ignored"
     counts = {"files": 16, "ingested": 8, "ignored": 2, "quarantined": 6, "volumes": 3, "unchanged": 0}
     assert summary.counts() == counts
-    assert seen[-1][:2] == (4, 4)
+    assert (4, 4, "scans") in seen
 
 
 def test_catalog_tells_the_same_as_the_summary(archive, settings):
@@ -110,7 +110,7 @@ def test_series_is_read_again_as_a_whole_when_a_slice_comes_late(archive, settin
 def test_volume_lost_from_the_store_is_made_again(archive, settings):
     write_oblique_series(archive, oblique_voxels())
     (lost,) = ingest(archive, settings).volume_ids
-    (VolumeStore(settings.volumes).folder(lost) / "image.npy").unlink()
+    (VolumeStore(settings.volumes).folder(lost) / "image.b2nd").unlink()
     assert ingest(archive, settings).volume_ids == (lost,)
     assert VolumeStore(settings.volumes).has(lost)
 

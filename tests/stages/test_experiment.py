@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
-from pipeline.stages.experiment import experiment_source, named_source, source_folder
+from pipeline.stages.experiment import experiment_source, named_source
+from pipeline.stages.ingest import source_folder
 
 
 def _config(source):

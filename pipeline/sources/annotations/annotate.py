@@ -1,80 +1,82 @@
-"""Annotation files → annotations in the store, each file with its own outcome."""
+"""Annotation files → annotations in the store, each file with its own outcome.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+First the tables that describe images, then label maps, then DICOM objects, then all other files of marks, each kind in
+the order of paths: the first file to annotate a volume keeps it, and the others are told so.
+"""
 
-import numpy as np
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from pipeline.errors import AnnotationError, CellscanError
-from pipeline.geometry import Boxes
-from pipeline.sources.annotations import objects
-from pipeline.sources.annotations.label_maps import LabelledObjects
+from pipeline.sources.annotations.applying import Application
+from pipeline.sources.annotations.describing import Descriptions
+from pipeline.sources.annotations.formats import LABEL_MAP, TABLES, dicom_format
 from pipeline.sources.annotations.layouts import image_of, label_rule
+from pipeline.sources.annotations.marks import MarkSet
+from pipeline.sources.annotations.read import Contents, contents, discard
 from pipeline.sources.annotations.references import Images, MissingImage
-from pipeline.sources.annotations.tables import Table, description, read_table
-from pipeline.sources.catalog import FileRecord, Outcome
+from pipeline.sources.annotations.tally import Tally, used_all
+from pipeline.sources.catalog import AnnotationRecord, FileRecord, Outcome
 from pipeline.sources.decoding.child import error_of
 from pipeline.sources.decoding.decoders import Decoders
-from pipeline.sources.decoding.jobs import Reply
-from pipeline.sources.identifiers import uid_digest
+from pipeline.sources.decoding.jobs import Job, Reply
 from pipeline.sources.patients import PatientKeys
 from pipeline.sources.walk import FoundFile
-from pipeline.volumes.read import grid_from_json
 from pipeline.volumes.store import VolumeStore
 
 Progress = Callable[[int, int, str], None]
-_Rows = list[dict[str, Any]]
-_GENERIC_LABEL = "object"
-_UNKNOWN_TABLE = "a table that is none of the annotation formats"
+
+_GENERIC_LABEL, _LESION = "object", "lesion"
+_UNKNOWN_FORMAT = "none of the annotation formats"
+_NOTHING_HERE = "it marks nothing on an image"
+_RASTERS = ("nifti", "nrrd", "picture", "tiff")
 
 
-@dataclass
-class _Tally:
-    """How the entries of one table fared."""
+@dataclass(frozen=True)
+class AnnotationOutcome:
+    """Rows of the annotation files and of who annotates which volume; volumes that nobody annotates any more; volumes
+    whose records an index changed."""
 
-    used: int = 0
-    wrong: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def outcome(self, record: FileRecord) -> FileRecord:
-        total = self.used + len(self.wrong) + len(self.missing)
-        left_out = [*self.wrong, *self.missing]
-        if not left_out:
-            return replace(record, outcome="ingested", reason="")
-        reason = f"{len(left_out)} of {total} entries not used, the others were: {left_out[0]}"
-        return replace(record, outcome="quarantined" if self.wrong else "ingested", reason=reason)
+    files: tuple[FileRecord, ...]
+    annotations: tuple[AnnotationRecord, ...]
+    withdrawn: tuple[str, ...]
+    described: tuple[str, ...]
 
 
 def annotate(
     found: dict[str, FoundFile],
     known: dict[str, FileRecord],
     records: dict[str, FileRecord],
+    before: dict[str, AnnotationRecord],
     store: VolumeStore,
     keys: PatientKeys,
     decoders: Decoders,
     progress: Progress,
-) -> list[FileRecord]:
+    dicom: dict[str, str] | None = None,
+    reader: str = "",
+) -> AnnotationOutcome:
     """Apply every annotation file of an archive.
 
     Args:
-        found: the archive's files by absolute path.
+        found: the archive's files by catalog path.
         known: the catalog's rows before this run.
         records: the rows of this run's images, and of what is unchanged.
+        before: who annotates the volumes of this archive so far, by volume id.
         store: holds the images' volumes already.
         keys: for patient ids from an index.
-        decoders: for label maps.
-        progress: told of each label map.
+        decoders: read the files.
+        progress: told of each file.
+        dicom: SOP class of each DICOM object that annotates, by catalog path.
+        reader: put down in the rows.
 
-    Returns:
-        Rows of the annotation files, and changed rows of images (who annotates them).
+    An unchanged label map or DICOM object that was used whole is not read again while no table of classes changed.
     """
-    stage = _Stage(found, known, records, store, keys)
-    stage.read_tables()
-    stage.describe()
-    stage.apply_label_maps(decoders, progress)
-    stage.apply_tables()
+    stage = _Stage(found, known, records, before, store, keys, decoders, progress, reader)
+    waiting = stage.read_tables()
+    stage.apply_label_maps()
+    stage.apply_dicom(dicom or {})
+    stage.apply_marks(waiting)
     return stage.close()
 
 
@@ -84,184 +86,162 @@ class _Stage:
         found: dict[str, FoundFile],
         known: dict[str, FileRecord],
         records: dict[str, FileRecord],
+        before: dict[str, AnnotationRecord],
         store: VolumeStore,
         keys: PatientKeys,
+        decoders: Decoders,
+        progress: Progress,
+        reader: str,
     ) -> None:
-        self.found, self.known, self.before, self.store, self.keys = found, known, records, store, keys
+        self.found, self.known, self.before, self.store = found, known, before, store
+        self.decoders, self.progress, self.reader = decoders, progress, reader
+        self.unchanged = {path: row for path, row in records.items() if row.kind == "annotation" and path in found}
         self.images = Images(records.values())
-        self.tables: list[Table] = []
+        self.descriptions = Descriptions(self.images, store, keys)
+        self.application = Application(self.images, store, self.descriptions)
         self.out: dict[str, FileRecord] = {}
-        self.tallies: dict[str, _Tally] = {}
-        self.owner: dict[str, str] = {}
-        self.applied: dict[str, str] = {}
-        self.labels: dict[str, str] = {}
-        self.classes: dict[str, dict[int, str]] = {}
-        # A label map is read again when it, its image, or any table changed.
-        self.tables_same = all(path in records for path, file in found.items() if file.kind == "table") and not any(
-            path not in found and record.kind == "annotation" for path, record in known.items()
-        )
+        self.tables_same = True
 
-    def read_tables(self) -> None:
-        for path, file in self.found.items():
-            if file.kind != "table":
-                continue
-            try:
-                table = read_table(file.location)
-            except (AnnotationError, OSError) as error:
-                reason = str(error) if isinstance(error, AnnotationError) else "the table cannot be opened"
-                self._note(path, "quarantined", reason)
-                continue
-            self._note(path, "ignored" if table is None else "ingested", _UNKNOWN_TABLE if table is None else "")
-            if table is not None:
-                self.tables.append(table)
-                self.tallies[path] = _Tally()
+    def read_tables(self) -> list[tuple[str, Job, Reply]]:
+        """Read all text files and apply those that describe images; the others are given back."""
+        paths = [path for path, file in self.found.items() if file.kind == "table"]
+        waiting, tables = [], set()
+        for path, job, reply in self._read((path, self._job(path, "")) for path in paths):
+            if reply.get("format") in TABLES:
+                tables.add(path)
+                self._take_table(path, reply)
+            else:
+                waiting.append((path, job, reply))
+        gone = [row for path, row in self.known.items() if row.kind == "annotation" and path not in self.unchanged]
+        # A file that annotated no volume may have been a table.
+        self.tables_same = tables <= set(self.unchanged) and all(row.volume_ids for row in gone)
+        return waiting
 
-    def describe(self) -> None:
-        """What indexes and class tables say, before any object is named."""
-        for table, volume_id, rows in self._entries("index"):
-            self._attempt(table, self._describe, volume_id, rows)
-        for table, volume_id, rows in self._entries("label_classes"):
-            self._attempt(table, self._class_values, volume_id, rows)
+    def apply_label_maps(self) -> None:
+        rules = {
+            path: rule for path, file in self.found.items() if file.kind in _RASTERS and (rule := label_rule(path))
+        }
+        images = {path: volumes for path in rules if (volumes := self._image_of(path))}
+        wanted = Counter(volume for volumes in images.values() for volume in volumes)
+        for path, volumes in images.items():
+            # Where two want one image, both are read again: what becomes of them must not depend on who came first.
+            if self._is_settled(path, volumes) and all(wanted[volume] == 1 for volume in volumes):
+                self._keep(path)
+        jobs = [(path, self._job(path, LABEL_MAP + rules[path])) for path in images if path not in self.out]
+        for path, job, reply in self._read(jobs):
+            self._take(path, job, reply, _LESION if rules[path] == "lesions" else _GENERIC_LABEL)
 
-    def apply_label_maps(self, decoders: Decoders, progress: Progress) -> None:
-        jobs = [job for path, file in self.found.items() if (job := self._label_job(path, file)) is not None]
-        for number, (job, reply) in enumerate(decoders.run(jobs), start=1):
-            try:
-                self._apply_label_map(job, reply)
-            except CellscanError as error:
-                self._note(job["paths"][0], "quarantined", str(error))
-                Path(job["out"]).unlink(missing_ok=True)
-            progress(number, len(jobs), "label maps")
+    def apply_dicom(self, sop_classes: dict[str, str]) -> None:
+        formats = {path: dicom_format(sop_class) for path, sop_class in sorted(sop_classes.items())}
+        settled = {path for path in formats if self._is_settled(path)}
+        jobs = [(path, self._job(path, name)) for path, name in formats.items() if name and path not in settled]
+        replies = self._read(jobs)
+        for path, name in formats.items():
+            if name is None:
+                self._note(path, "ignored", _UNKNOWN_FORMAT)
+            elif path not in settled:
+                self._take(*next(replies), _GENERIC_LABEL)
+            elif any(self.application.is_taken(volume, path) for volume in self.unchanged[path].volume_ids):
+                (once_more,) = self._read([(path, self._job(path, name))])
+                self._take(*once_more, _GENERIC_LABEL)
+            else:
+                self._keep(path)
 
-    def apply_tables(self) -> None:
-        for table, volume_id, rows in self._entries("centres"):
-            self._attempt(table, self._apply_centres, volume_id, rows)
-        for table, volume_id, rows in self._entries("boxes"):
-            self._attempt(table, self._apply_boxes, volume_id, rows)
+    def apply_marks(self, waiting: list[tuple[str, Job, Reply]]) -> None:
+        for path, job, reply in waiting:
+            self._take(path, job, reply, _GENERIC_LABEL)
 
-    def close(self) -> list[FileRecord]:
+    def close(self) -> AnnotationOutcome:
         """Withdraw what this archive's files said before and do not say any more; hand over the rows."""
-        for path, tally in self.tallies.items():
-            self.out[path] = tally.outcome(self.out[path])
-        for record in self.images.records:
-            by = self.applied.get(record.volume_id or "")
-            if by == record.annotated_by:
+        annotated, withdrawn = self.application.annotated, []
+        for volume_id, record in self.before.items():
+            if volume_id in annotated:
                 continue
-            if by is None:
-                if record.annotated_by not in self.found and record.annotated_by not in self.known:
-                    continue  # another archive's file annotates it
-                if record.volume_id is not None:
-                    self.store.annotate(record.volume_id, None)
-            self.out[record.path] = replace(record, annotated_by=by)
-        return list(self.out.values())
+            if record.path in self.found or record.path in self.known:  # else another archive's file annotates it
+                if self.store.has(volume_id):
+                    self.store.annotate(volume_id, None)
+                withdrawn.append(volume_id)
+        changed = tuple(row for volume_id, row in annotated.items() if self.before.get(volume_id) != row)
+        return AnnotationOutcome(tuple(self.out.values()), changed, tuple(withdrawn), tuple(self.descriptions.changed))
 
-    def _entries(self, kind: str) -> Iterator[tuple[Table, str, _Rows]]:
-        """Each entry whose image is there; the others are counted."""
-        for table in self.tables:
-            if table.kind != kind:
-                continue
-            tally = self.tallies[table.path]
-            for number, ((key, reference), rows) in enumerate(table.entries.items(), start=1):
-                try:
-                    yield table, self._volume(table, key, reference), rows
-                except MissingImage as error:
-                    tally.missing.append(f"entry {number}: {error}")
-                except AnnotationError as error:
-                    # An index lists more than is there by nature; objects on an image that is not there do not.
-                    (tally.missing if kind == "index" else tally.wrong).append(f"entry {number}: {error}")
-
-    def _volume(self, table: Table, key: str, reference: str) -> str:
-        if key == "series_instance_uid":
-            return self.images.of_series(uid_digest(reference) or "")
-        return self.images.of_reference(reference, table.base)
-
-    def _attempt(self, table: Table, action: Callable[[Table, str, _Rows], None], volume_id: str, rows: _Rows) -> None:
-        tally = self.tallies[table.path]
+    def _image_of(self, path: str) -> tuple[str, ...]:
+        """The volumes that a label map may be of; none, and a note, where its image is not there."""
         try:
-            action(table, volume_id, rows)
-        except AnnotationError as error:
-            tally.wrong.append(str(error))
-        else:
-            tally.used += 1
-
-    def _describe(self, _: Table, volume_id: str, rows: _Rows) -> None:
-        what = description(rows[0])
-        volume = self.store.describe(
-            volume_id,
-            patient_key=None if what.patient_id is None else self.keys.key(what.patient_id),
-            subset=what.subset,
-            attributes=what.attributes,
-        )
-        if what.modality is not None and volume.attributes.get("format") != "dicom":
-            self.store.describe(volume_id, modality=what.modality)
-        if what.label is not None:
-            self.labels[volume_id] = what.label
-
-    def _class_values(self, _: Table, volume_id: str, rows: _Rows) -> None:
-        self.classes[volume_id] = objects.label_classes(rows)
-
-    def _label_job(self, path: str, file: FoundFile) -> dict[str, Any] | None:
-        """The job that reads one label map; `None` where the file is none, or its outcome is known already."""
-        rule = label_rule(path) if file.kind in ("nifti", "picture") else None
-        if rule is None:
-            return None
-        try:
-            volume_id = image_of(path, self.images)
-            self._own(volume_id, path)
+            return image_of(path, self.images)
         except MissingImage as error:
             self._note(path, "ignored", str(error))
-            return None
         except AnnotationError as error:
             self._note(path, "quarantined", str(error))
-            return None
-        if self._is_applied(path, volume_id):
-            self.out[path] = self.known[path]
-            self.applied[volume_id] = path
-            return None
-        out = str(self.store.incoming())
-        return {"job": "label_map", "paths": [path], "rule": rule, "kind": file.kind, "out": out, "volume": volume_id}
+        return ()
 
-    def _is_applied(self, path: str, volume_id: str) -> bool:
-        return (
-            self.tables_same
-            and path in self.before
-            and self.before[path].volume_id == volume_id
-            and any(r.volume_id == volume_id and r.annotated_by == path for r in self.images.of_volume(volume_id))
+    def _is_settled(self, path: str, volumes: tuple[str, ...] | None = None) -> bool:
+        """Whether what an unchanged file said is in the store, whole, and of ``volumes``."""
+        row = self.unchanged.get(path)
+        if row is None or not self.tables_same or not used_all(row.outcome, row.reason) or not row.volume_ids:
+            return False
+        mine = all(one in self.before and self.before[one].path == path for one in row.volume_ids)
+        return mine and all(map(self.images.has, row.volume_ids)) and volumes in (None, row.volume_ids)
+
+    def _keep(self, path: str) -> None:
+        self.out[path] = self.unchanged[path]
+        for volume_id in self.unchanged[path].volume_ids:
+            self.application.keep(self.before[volume_id])
+
+    def _job(self, path: str, name: str) -> Job:
+        out = str(self.store.incoming().with_suffix(""))
+        return {"job": "annotations", "paths": [str(self.found[path].location)], "format": name, "out": out}
+
+    def _read(self, jobs: Iterable[tuple[str, Job]]) -> Iterator[tuple[str, Job, Reply]]:
+        listed = list(jobs)
+        replies = self.decoders.run(job for _, job in listed)
+        for number, ((path, job), (_, reply)) in enumerate(zip(listed, replies, strict=True), start=1):
+            self.progress(number, len(listed), "annotation files")
+            yield path, job, reply
+
+    def _take_table(self, path: str, reply: Reply) -> None:
+        tally, said = Tally(), contents(reply)
+        assert said.table is not None
+        self.descriptions.take(path, said.table, tally)
+        self._note(path, *tally.outcome(), said.digest)
+
+    def _take(self, path: str, job: Job, reply: Reply, generic: str) -> None:
+        """Apply what one file says, and note what became of it."""
+        tally = Tally()
+        try:
+            said, reply = self._contents(path, job, reply)
+            if said.sets:
+                self.application.take(path, said, tally, generic)
+                self._note(path, *tally.outcome(), said.digest, tuple(tally.volumes))
+            else:
+                self._note(path, "ignored", _NOTHING_HERE if said.format else _UNKNOWN_FORMAT, said.digest)
+        except CellscanError as error:
+            self._note(path, "quarantined", str(error))
+        finally:
+            discard(reply)
+
+    def _contents(self, path: str, job: Job, reply: Reply) -> tuple[Contents, Reply]:
+        """What the reply says. Marks on single slices are read once more, with the images that say where they lie."""
+        said = _said(reply)
+        on_slices = [one for one in said.sets if isinstance(one, MarkSet) and one.frame == "frame_px"]
+        if not on_slices:
+            return said, reply
+        discard(reply)
+        named = self.images.at_instances({name for one in on_slices for name in one.reference.instances})
+        images = {name: str(self.found[image].location) for name, image in named.items() if image in self.found}
+        ((_, _, again),) = self._read([(path, {**job, "images": images})])
+        return _said(again), again
+
+    def _note(
+        self, path: str, outcome: Outcome, reason: str, digest: str | None = None, volume_ids: tuple[str, ...] = ()
+    ) -> None:
+        file = self.found[path]
+        self.out[path] = FileRecord(
+            path, file.size, file.mtime_ns, self.reader, "annotation", outcome, reason, digest, volume_ids=volume_ids
         )
 
-    def _apply_label_map(self, job: dict[str, Any], reply: Reply) -> None:
-        error = error_of(reply)
-        if error is not None:
-            raise error
-        path, volume_id = job["paths"][0], job["volume"]
-        own = grid_from_json(reply["grid"])
-        lower, upper = (np.array(reply[f"{e}_voxel"], dtype=float).reshape(-1, own.dims) for e in ("lower", "upper"))
-        boxes = Boxes(lower, upper, own)
-        labelled = LabelledObjects(boxes, np.array(reply["values"], dtype=np.int64))
-        generic = "lesion" if job["rule"] == "lesions" else _GENERIC_LABEL
-        label = self.labels.get(volume_id, generic)
-        grid = self.store.get(volume_id).grid
-        annotations = objects.from_label_map(labelled, grid, label, self.classes.get(volume_id))
-        self.store.annotate(volume_id, annotations, Path(job["out"]))
-        self.applied[volume_id] = path
-        self._note(path, "ingested", "", volume_id)
 
-    def _apply_centres(self, table: Table, volume_id: str, rows: _Rows) -> None:
-        self._own(volume_id, table.path)
-        self.store.annotate(volume_id, objects.from_centres(rows, self.store.get(volume_id).grid))
-        self.applied[volume_id] = table.path
-
-    def _apply_boxes(self, table: Table, volume_id: str, rows: _Rows) -> None:
-        if len(rows) > 1:
-            raise AnnotationError(f"one scan is listed {len(rows)} times")
-        self._own(volume_id, table.path)
-        self.store.annotate(volume_id, objects.from_boxes(rows[0], self.store.get(volume_id).grid))
-        self.applied[volume_id] = table.path
-
-    def _own(self, volume_id: str, path: str) -> None:
-        if self.owner.setdefault(volume_id, path) != path:
-            raise AnnotationError("its image is annotated by another file already")
-
-    def _note(self, path: str, outcome: Outcome, reason: str, volume_id: str | None = None) -> None:
-        file = self.found[path]
-        self.out[path] = FileRecord(path, file.size, file.mtime_ns, 0, "annotation", outcome, reason, volume_id)
+def _said(reply: Reply) -> Contents:
+    error = error_of(reply)
+    if error is not None:
+        raise error
+    return contents(reply)

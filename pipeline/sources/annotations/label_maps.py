@@ -1,8 +1,9 @@
-"""Label maps → objects.
+"""Label maps: NIfTI, NRRD, PNG and TIFF rasters whose values are objects, 0 background.
 
-A label map holds 0 for background. How values become objects:
+How values become objects:
 
-- ``instances``: each positive value is one object, however many pieces it has. Files in a folder ``label(s)``.
+- ``instances``: each positive value is one object, however many pieces it has. Files in a folder ``label(s)``, and
+  3D Slicer's ``.seg.nrrd``, whose segments are objects.
 - ``mask``: the same, but a map with a single positive value says only "lesion or not": in 3D it is one object (one
   file a lesion, of several pieces maybe), in 2D its 8-connected components are the objects. Files in a folder
   ``mask(s)``, or named ``mask…``.
@@ -10,74 +11,97 @@ A label map holds 0 for background. How values become objects:
   is published with). Files named ``lesions``.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from pipeline.errors import AnnotationError
-from pipeline.geometry import Boxes, Grid
-from pipeline.sources.images.nifti import load_nifti
-from pipeline.sources.images.pictures import read_pixels
+from pipeline.geometry import Grid
+from pipeline.sources.annotations.marks import BESIDE, LabelMapSet
+from pipeline.sources.annotations.segments import is_nrrd, read_segments
 from pipeline.types import LabelMap
 
 LabelRule = Literal["instances", "mask", "lesions"]
 SMALLEST_LESION_VOXELS = 5
-_LARGEST_DENSE_LABEL = 1 << 20
+_PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG", b"\xff\xd8\xff"
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledObjects:
-    """Boxes of the objects of a label map, and their values ``(n,)``, ascending.
+def read_label_map(path: Path, rule: LabelRule) -> list[LabelMapSet]:
+    """The label maps in one file, one value an object after its rule (see the module).
 
-    ``grid`` is the map's own in 3D and a pixel grid in 2D, where pictures of labels state no geometry.
-    """
-
-    boxes: Boxes
-    values: np.ndarray
-
-    @property
-    def grid(self) -> Grid:
-        return self.boxes.grid
-
-
-def load_label_map(path: Path, rule: LabelRule, kind: str) -> tuple[LabelMap, LabelledObjects]:
-    """The label map ``(i, j[, k])``, one value an object after its rule (see the module), and the objects.
+    Maps lie on their own grid; pictures of labels state no geometry, so that their pixels are those of their image. Of
+    a palette the index is the label. Several maps come from layers of a segmentation whose segments overlap. Maps
+    belong to the image that the file's name and place mean.
 
     Raises:
         AnnotationError: values that are not whole numbers from 0 up, or more than one channel.
         SourceError: the file cannot be read.
     """
-    read, grid = _read(path, kind)
-    label_map = _objects(_whole_numbers(read), rule)
-    boxes, values = Boxes.from_label_map(label_map, grid)
-    return label_map, LabelledObjects(boxes, values)
+    if is_nrrd(path):
+        return [_of(one.label_map, one.grid, rule, one.labels, one.notes) for one in read_segments(path)]
+    values, grid = _read(path)
+    return [_of(values, grid, rule)]
 
 
-def _read(path: Path, kind: str) -> tuple[np.ndarray, Grid]:
-    if kind == "nifti":
-        (scan,) = load_nifti([path])
-        return scan.image[0], scan.grid
-    pixels, _ = read_pixels(path)
-    if pixels.shape[2] != 1:
-        raise AnnotationError(f"a label map has one channel, got {pixels.shape[2]}: colours are not labels")
-    values = pixels[:, :, 0].T
-    return values, Grid.of_pixels((values.shape[0], values.shape[1]))
+def _of(
+    values: np.ndarray, grid: Grid, rule: LabelRule, labels: dict[int, str] | None = None, notes: tuple[str, ...] = ()
+) -> LabelMapSet:
+    """``labels`` are the file's own names of values: they stay on the values they were given for."""
+    label_map = _whole_numbers(values)
+    return LabelMapSet(BESIDE, label_map if labels else _objects(label_map, rule), grid, labels or {}, notes)
 
 
-def _whole_numbers(values: np.ndarray) -> np.ndarray:
+def _read(path: Path) -> tuple[np.ndarray, Grid]:
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic.startswith(_JPEG_MAGIC):
+        raise AnnotationError("JPEG changes values, so it cannot hold labels: save them as PNG or TIFF")
+    if magic.startswith(_TIFF_MAGIC):
+        return _read_tiff(path)
+    return _read_picture(path) if magic == _PNG_MAGIC else _read_nifti(path)
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, Grid]:
+    from pipeline.sources.images.nifti import load_nifti
+
+    scans = load_nifti([path])
+    if len(scans) != 1 or scans[0].image.shape[0] != 1:
+        raise AnnotationError(f"a label map is one volume of one channel, got {len(scans)} volumes")
+    return np.asarray(scans[0].image[0:1, :, :, :])[0], scans[0].grid
+
+
+def _read_tiff(path: Path) -> tuple[np.ndarray, Grid]:
+    from pipeline.sources.images.tiff import read_tiff
+
+    values = _one_channel(read_tiff(path))
+    return values, Grid(values.shape, np.eye(values.ndim + 1), "px")
+
+
+def _read_picture(path: Path) -> tuple[np.ndarray, Grid]:
+    from pipeline.sources.images.pictures import read_pixels
+
+    values = _one_channel(np.moveaxis(read_pixels(path, indices=True), -1, 0)).T
+    return values, Grid.of_pixels(values.shape)
+
+
+def _one_channel(values: np.ndarray) -> np.ndarray:
+    if values.shape[0] != 1:
+        raise AnnotationError(f"a label map has one channel, got {values.shape[0]}: colours are not labels")
+    return values[0]
+
+
+def _whole_numbers(values: np.ndarray) -> LabelMap:
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         raise AnnotationError("labels must be whole numbers; this map holds fractions")
     if values.size and values.min() < 0:
         raise AnnotationError(f"labels must be 0 or above, got {values.min()}")
-    if values.size and values.max() >= _LARGEST_DENSE_LABEL:
-        _, dense = np.unique(values, return_inverse=True)
-        return (dense.reshape(values.shape) + int(values.min() > 0)).astype(np.int32)
-    return np.ascontiguousarray(values.astype(np.int32))
+    large = bool(values.size) and values.max() > np.iinfo(np.int32).max
+    return np.ascontiguousarray(values.astype(np.int64 if large else np.int32))
 
 
-def _objects(labels: np.ndarray, rule: LabelRule) -> np.ndarray:
+def _objects(labels: LabelMap, rule: LabelRule) -> LabelMap:
     from scipy import ndimage
 
     binary = rule != "instances" and len(np.unique(labels[labels > 0])) <= 1

@@ -1,27 +1,27 @@
-"""Annotation tables, recognised by what they hold and not by their name.
+"""Tables that describe images, and hold no objects: indexes, and the classes of a label map's values.
 
-==========================  ================================================================================
-columns / format            meaning
-==========================  ================================================================================
-image_id,x_px,y_px,label    centre points; coordinates count from the EDGE of the first pixel: index = x − 0.5
-image_id,value,label        the class of each value of the image's label map
-file | image_id | series_…  an index: ``patient_id``, ``split``, ``class``, ``modality`` and descriptive columns
-cellscan-boxes-1 (JSON)     boxes along the array axes, with the frame they are given in
-==========================  ================================================================================
+=====================================  ========================================================================
+columns                                meaning
+=====================================  ========================================================================
+image_id,value,label                   the class of each value of the image's label map
+file | image_id | series_instance_uid  an index: ``patient_id``, ``split``, ``class``, ``modality`` and
+                                       descriptive columns
+=====================================  ========================================================================
 """
 
-import csv
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.errors import AnnotationError
+from pipeline.sources.annotations.documents import read_rows
+from pipeline.sources.annotations.marks import Reference
+from pipeline.sources.identifiers import uid_digest
+from pipeline.volumes import UNLABELLED
 
-TableKind = Literal["centres", "label_classes", "index", "boxes"]
-BOXES_FORMAT = "cellscan-boxes-1"
-TABLE_BYTES = 256 << 20
+TableKind = Literal["index", "label_classes"]
+Row = dict[str, str]
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -42,16 +42,10 @@ _REFERENCES = ("file", "image_id", "series_instance_uid")
 
 @dataclass(frozen=True)
 class Table:
-    """A recognised table: ``entries`` holds the rows (or scans) that speak of one image, by its reference.
-
-    ``base`` is the folder (absolute) that references are relative to: the table's own, or the one above a folder
-    ``annotations``.
-    """
+    """The rows of a table that speak of one image each, by reference."""
 
     kind: TableKind
-    path: str
-    base: str
-    entries: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+    entries: dict[Reference, list[Row]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,88 +59,75 @@ class Description:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def read_table(path: Path) -> Table | None:
-    """The table at ``path``, or `None` where it is none that is known.
+def table_kind(columns: list[str]) -> TableKind | None:
+    """Which table has these columns; `None` for none of them."""
+    named = set(columns)
+    if {"image_id", "value", "label"} <= named:
+        return "label_classes"
+    described = named & (_ATTRIBUTES | {"patient_id", "split", "class", "modality"})
+    return "index" if described and named & set(_REFERENCES) else None
+
+
+def read_table(path: Path) -> Table:
+    """The table at ``path``.
 
     Raises:
-        AnnotationError: a known table that cannot be read.
+        AnnotationError: not well-formed, none of these tables, or a row that names no image.
     """
-    if path.stat().st_size > TABLE_BYTES:
-        raise AnnotationError(f"the table has more than {TABLE_BYTES >> 20} MiB")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AnnotationError("the table is not UTF-8 text") from error
-    base = str(path.parent.parent if path.parent.name == "annotations" else path.parent)
-    return _read_boxes(path, base, text) if path.name.lower().endswith(".json") else _read_csv(path, base, text)
+    columns, rows = read_rows(path)
+    kind = table_kind(columns)
+    if kind is None:
+        raise AnnotationError("the table is neither an index nor a table of classes")
+    key = next(name for name in _REFERENCES if name in columns)
+    entries: dict[Reference, list[Row]] = defaultdict(list)
+    for number, row in enumerate(rows, start=2):
+        name = row[key].strip()
+        if not name:
+            raise AnnotationError(f"line {number} names no image in column {key}")
+        entries[_reference(key, name)].append(row)
+    return Table(kind, dict(entries))
 
 
-def description(row: dict[str, Any]) -> Description:
+def description(row: Row) -> Description:
     """One index row.
 
     Raises:
         AnnotationError: an unknown split, or a modality that is no DICOM code.
     """
-    split = str(row.get("split") or "").strip().lower()
+    split = row.get("split", "").strip().lower()
     if split and split not in _SPLITS:
         raise AnnotationError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
-    modality = str(row.get("modality") or "").strip().upper()
+    modality = row.get("modality", "").strip().upper()
     if modality and not (modality.isalnum() and len(modality) <= 16):
         raise AnnotationError("modality must be a DICOM code such as CT, MR or SM")
     return Description(
-        patient_id=str(row.get("patient_id") or "").strip() or None,
+        patient_id=row.get("patient_id", "").strip() or None,
         subset=_SPLITS.get(split),
-        label=str(row.get("class") or "").strip() or None,
+        label=row.get("class", "").strip() or None,
         modality=modality or None,
-        attributes={name: str(row[name]) for name in row if name in _ATTRIBUTES and row[name] not in (None, "")},
+        attributes={name: row[name] for name in row if name in _ATTRIBUTES and row[name]},
     )
 
 
-def _read_csv(path: Path, base: str, text: str) -> Table | None:
-    try:
-        reader = csv.DictReader(text.splitlines(), strict=True)
-        columns = [str(name).strip().lower() for name in reader.fieldnames or []]
-        kind = _csv_kind(set(columns))
-        if kind is None:
-            return None
-        reader.fieldnames = columns
-        rows = list(reader)
-    except csv.Error as error:
-        raise AnnotationError("the table is not well-formed CSV") from error
-    key = next(name for name in _REFERENCES if name in columns)
-    entries: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for number, row in enumerate(rows, start=2):
-        if row.get(None) or None in row.values():
-            raise AnnotationError(f"line {number} has another number of columns than the header ({len(columns)})")
-        entries[key, row[key].strip()].append(row)
-    return Table(kind, str(path), base, dict(entries))
+def label_classes(rows: list[Row]) -> dict[int, str]:
+    """Rows ``value, label`` → class by value.
+
+    Raises:
+        AnnotationError: a value that is no whole number, or one with two classes.
+    """
+    classes: dict[int, str] = {}
+    for row in rows:
+        try:
+            value = int(row["value"])
+        except ValueError as error:
+            raise AnnotationError("column value must hold whole numbers") from error
+        label = row["label"].strip() or UNLABELLED
+        if classes.setdefault(value, label) != label:
+            raise AnnotationError(f"value {value} has two classes")
+    return classes
 
 
-def _csv_kind(columns: set[str]) -> TableKind | None:
-    if {"image_id", "x_px", "y_px", "label"} <= columns:
-        return "centres"
-    if {"image_id", "value", "label"} <= columns:
-        return "label_classes"
-    described = columns & (_ATTRIBUTES | {"patient_id", "split", "class", "modality"})
-    return "index" if described and columns & set(_REFERENCES) else None
-
-
-def _read_boxes(path: Path, base: str, text: str) -> Table | None:
-    if BOXES_FORMAT not in text:
-        return None
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError("the file is not well-formed JSON") from error
-    if not isinstance(raw, dict) or raw.get("format") != BOXES_FORMAT:
-        return None
-    scans = raw.get("scans")
-    if not isinstance(scans, list):
-        raise AnnotationError(f"expected a list 'scans' in {BOXES_FORMAT}, got {type(scans).__name__}")
-    entries: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for number, scan in enumerate(scans):
-        keys = [name for name in ("series_instance_uid", "file") if isinstance(scan, dict) and scan.get(name)]
-        if not keys:
-            raise AnnotationError(f"scan {number} names neither series_instance_uid nor file")
-        entries[keys[0], str(scan[keys[0]])].append(scan)
-    return Table("boxes", str(path), base, dict(entries))
+def _reference(key: str, name: str) -> Reference:
+    if key == "series_instance_uid":
+        return Reference(series=uid_digest(name) or "")
+    return Reference(file=name)

@@ -1,90 +1,44 @@
-"""The catalog: what became of every file, in one SQL table. SQLite by default, PostgreSQL by URL.
+"""The catalog: what became of every file of every archive, in SQL tables.
 
 Paths may name patients, so they live here and on the user's own screen only.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import sqlalchemy as sql
+from sqlalchemy.engine import Connection
 
 from pipeline.settings import Settings
+from pipeline.sources.catalog import saving
+from pipeline.sources.catalog import tables as t
+from pipeline.sources.catalog.engine import open_engine, reading, writing
+from pipeline.sources.catalog.records import AnnotationRecord, FileOutcome, FileRecord, VolumeRecord
+from pipeline.sources.catalog.rows import annotation_records, file_records, located, tally, within
+from pipeline.sources.catalog.schema import make_tables
 from pipeline.volumes import Volume
 from pipeline.volumes.store import VolumeStore
 
-Outcome = Literal["ingested", "ignored", "quarantined"]
-ItemKind = Literal["image", "annotation", "other"]
-
-# Compared byte by byte in every database, so that "everything below a folder" is one range of the index.
-_PATH = sql.Text().with_variant(sql.Text(collation="C"), "postgresql")
-_tables = sql.MetaData()
-_files = sql.Table(
-    "file",
-    _tables,
-    sql.Column("path", _PATH, primary_key=True),
-    sql.Column("size", sql.BigInteger, nullable=False),
-    sql.Column("mtime_ns", sql.BigInteger, nullable=False),
-    sql.Column("reader", sql.Integer, nullable=False),
-    sql.Column("kind", sql.String(16), nullable=False),
-    sql.Column("outcome", sql.String(16), nullable=False),
-    sql.Column("reason", sql.Text, nullable=False),
-    sql.Column("volume_id", sql.String(64), index=True),
-    sql.Column("series", sql.String(64), index=True),
-    sql.Column("annotated_by", _PATH),
-)
-_volumes = sql.Table(
-    "volume", _tables, sql.Column("volume_id", sql.String(64), primary_key=True), sql.Column("store", sql.Text)
-)
-_CHUNK = 500
-
-
-@dataclass(frozen=True)
-class FileOutcome:
-    """What became of one file. ``path`` is relative to the folder that was asked about."""
-
-    path: str
-    outcome: Outcome
-    reason: str
-    volume_id: str | None
-    kind: ItemKind
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """One row of the catalog. ``series`` is a digest; ``annotated_by`` the path of the file that annotates it."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    reader: int
-    kind: ItemKind
-    outcome: Outcome
-    reason: str = ""
-    volume_id: str | None = None
-    series: str | None = None
-    annotated_by: str | None = None
-
-    def relative_to(self, root: Path | None) -> FileOutcome:
-        """The outcome, by path relative to ``root`` (the file's name where ``root`` is the file itself)."""
-        path = Path(self.path)
-        name = path.name if path == root else (self.path if root is None else path.relative_to(root).as_posix())
-        return FileOutcome(name, self.outcome, self.reason, self.volume_id, self.kind)
-
 
 class Catalog:
-    """Files and the volumes that they became.
+    """Files, the volumes that they became, and who annotates these.
 
     Args:
         url: SQLAlchemy URL; tables (and a SQLite file's folder) are made when they are missing.
         store: where volumes are read from; by default the store that they were put in.
+
+    Raises:
+        ConfigError: the tables were made by a newer release, or the database's driver is missing.
     """
 
     def __init__(self, url: str, store: VolumeStore | None = None) -> None:
         self.engine = open_engine(url)
         self._store = store
-        _tables.create_all(self.engine)
+        try:
+            make_tables(self.engine)
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     @classmethod
     def of(cls, settings: Settings) -> "Catalog":
@@ -96,9 +50,15 @@ class Catalog:
         Raises:
             SourceError: a volume is gone from the store.
         """
-        wanted = self._ids(root) if ids is None else list(ids)
-        stores = {} if self._store is not None else self._stores()
+        with reading(self.engine) as connection:
+            wanted = _ids(connection, root) if ids is None else list(ids)
+            stores = {} if self._store is not None else _stores(connection, wanted)
         return [(self._store or stores[volume_id]).get(volume_id) for volume_id in wanted]
+
+    def volume_ids(self, root: Path | None = None) -> list[str]:
+        """Ids of the volumes that were read from files below ``root``, ordered by the first of these files."""
+        with reading(self.engine) as connection:
+            return _ids(connection, root)
 
     def files(self, root: Path | None = None) -> list[FileOutcome]:
         """Every known file below ``root``, ordered by path; without ``root`` all, by absolute path."""
@@ -107,81 +67,72 @@ class Catalog:
 
     def summary(self) -> dict[str, int]:
         """How many volumes, files, and files of each outcome."""
-        counts = sql.select(_files.c.outcome, sql.func.count()).group_by(_files.c.outcome)
-        volumes = sql.select(sql.func.count(sql.distinct(_files.c.volume_id))).where(_files.c.kind == "image")
-        with self.engine.connect() as connection:
-            by_outcome = {outcome: int(n) for outcome, n in connection.execute(counts)}
-            total = int(connection.execute(volumes).scalar_one())
-        outcomes = {name: by_outcome.get(name, 0) for name in ("ingested", "ignored", "quarantined")}
-        return {"volumes": total, "files": sum(by_outcome.values()), **outcomes}
+        with reading(self.engine) as connection:
+            by_outcome, _ = tally(connection)
+            volumes = connection.execute(sql.select(sql.func.count()).where(t.volumes.c.files > 0)).scalar_one()
+        return {"volumes": int(volumes), "files": sum(by_outcome.values()), **by_outcome}
 
     def records(self, root: Path | None = None) -> dict[str, FileRecord]:
         """The rows below ``root``, by absolute path, in order."""
-        query = sql.select(_files).where(_below(root)).order_by(_files.c.path)
-        with self.engine.connect() as connection:
-            rows = [FileRecord(**row) for row in connection.execute(query).mappings()]
-        return {record.path: record for record in rows}
+        with reading(self.engine) as connection:
+            records = [one for where in within(t.files.c.path, root) for one in file_records(connection, where)]
+        return {record.path: record for record in records}
 
-    def save(self, records: Sequence[FileRecord], store: VolumeStore) -> None:
-        """Write rows, replacing those of the same paths, in one transaction."""
-        rows = [vars(record) for record in records]
-        ids = {record.volume_id for record in records if record.volume_id and record.kind == "image"}
-        with self.engine.begin() as connection:
-            for chunk in _chunks(rows):
-                connection.execute(sql.delete(_files).where(_files.c.path.in_([row["path"] for row in chunk])))
-                connection.execute(sql.insert(_files), chunk)
-            for chunk in _chunks(sorted(ids)):
-                connection.execute(sql.delete(_volumes).where(_volumes.c.volume_id.in_(chunk)))
-                places = [{"volume_id": one, "store": str(store.root)} for one in chunk]
-                connection.execute(sql.insert(_volumes), places)
+    def annotations(self, root: Path | None = None) -> dict[str, AnnotationRecord]:
+        """Who annotates the volumes whose image files lie below ``root``, by ``volume_id``."""
+        mine = t.annotations.c.volume.in_(sql.select(located(root).subquery().c.volume))
+        with reading(self.engine) as connection:
+            return {record.volume_id: record for record in annotation_records(connection, mine)}
+
+    def save(
+        self,
+        files: Sequence[FileRecord] = (),
+        volumes: Sequence[VolumeRecord] = (),
+        annotations: Sequence[AnnotationRecord] = (),
+        withdrawn: Sequence[str] = (),
+    ) -> None:
+        """Write rows, replacing those of the same path or volume, in one transaction; saving again changes nothing.
+
+        Args:
+            files: their ``volume_ids`` replace what the same file became before.
+            volumes: put in before the files that name them.
+            annotations: one a volume; it replaces what was said of the volume before.
+            withdrawn: ids of volumes that nobody annotates any more; ones that are not known are left out.
+
+        Raises:
+            ValueError: a file or an annotation names a volume that was never saved.
+        """
+        with writing(self.engine) as connection:
+            saving.save(connection, files, volumes, annotations, withdrawn)
 
     def forget(self, paths: Sequence[str]) -> None:
-        """Drop the rows of files that are gone."""
-        with self.engine.begin() as connection:
-            for chunk in _chunks(list(paths)):
-                connection.execute(sql.delete(_files).where(_files.c.path.in_(chunk)))
+        """Drop the rows of files that are gone; volumes without files are kept, but no longer listed."""
+        with writing(self.engine) as connection:
+            saving.forget(connection, paths)
+
+    def enter_archive(self, root: Path) -> None:
+        """Note that ``root`` is ingested, for `cellscan catalog summary`."""
+        with writing(self.engine) as connection:
+            saving.enter_archive(connection, str(root.expanduser().resolve()))
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def _ids(self, root: Path | None) -> list[str]:
-        query = (
-            sql.select(_files.c.volume_id)
-            .where(_below(root), _files.c.kind == "image", _files.c.volume_id.is_not(None))
-            .order_by(_files.c.path)
-        )
-        with self.engine.connect() as connection:
-            return list(dict.fromkeys(connection.execute(query).scalars()))
 
-    def _stores(self) -> dict[str, VolumeStore]:
-        with self.engine.connect() as connection:
-            rows = connection.execute(sql.select(_volumes)).all()
-        return {volume_id: VolumeStore(Path(root)) for volume_id, root in rows}
+def _ids(connection: Connection, root: Path | None) -> list[str]:
+    there = located(root).subquery()
+    query = (
+        sql.select(t.volumes.c.volume_id)
+        .join(there, there.c.volume == t.volumes.c.number)
+        .group_by(t.volumes.c.number, t.volumes.c.volume_id)
+        .order_by(sql.func.min(there.c.path), t.volumes.c.number)
+    )
+    return list(connection.execute(query).scalars())
 
 
-def open_engine(url: str) -> sql.Engine:
-    """An engine for the catalog's database; SQLite in WAL mode, waiting a minute for other writers."""
-    address = sql.make_url(url)
-    if address.get_backend_name() != "sqlite":
-        return sql.create_engine(address)
-    if address.database and address.database != ":memory:":
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sql.create_engine(address, connect_args={"timeout": 60})
-
-    @sql.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    return engine
-
-
-def _below(root: Path | None) -> sql.ColumnElement[bool]:
-    if root is None:
-        return sql.true()
-    base = str(root.expanduser().resolve()).rstrip("/")
-    return (_files.c.path == base) | ((_files.c.path > base + "/") & (_files.c.path < base + "0"))  # "0" follows "/"
-
-
-def _chunks(items: list[Any]) -> Iterable[list[Any]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+def _stores(connection: Connection, ids: Sequence[str]) -> dict[str, VolumeStore]:
+    stores: dict[str, VolumeStore] = {}
+    for chunk in saving.chunks(ids):
+        query = sql.select(t.volumes.c.volume_id, t.volumes.c.store).where(t.volumes.c.volume_id.in_(chunk))
+        stores.update((volume_id, VolumeStore(Path(root))) for volume_id, root in connection.execute(query))
+    return stores

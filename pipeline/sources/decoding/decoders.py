@@ -16,7 +16,9 @@ import pipeline
 from pipeline.sources.decoding.child import receive, send
 from pipeline.sources.decoding.jobs import Job, Reply
 
-SECONDS_PER_JOB = 300.0
+# How long one job may take: so long, and for large files the time that reading them takes where it is slowest (slides
+# whose tiles are decoded one by one).
+SECONDS_PER_JOB, BYTES_PER_SECOND = 300.0, 1 << 20
 _AHEAD = 3
 # Fewer files than this are read one after the other: starting a second child would take longer.
 _FEW_FILES = 16
@@ -25,8 +27,8 @@ _FEW_FILES = 16
 class Decoders:
     """A few child processes behind one iterator. Use it as a context manager.
 
-    ``seconds`` is how long one job may take; a child that takes longer, or dies, is replaced, and its job's reply is
-    an error. No reply is lost and none comes twice.
+    ``seconds`` is how long one job on small files may take; a child that takes longer, or dies, is replaced, and its
+    job's reply is an error. No reply is lost and none comes twice.
     """
 
     def __init__(self, workers: int | None = None, seconds: float = SECONDS_PER_JOB) -> None:
@@ -114,7 +116,8 @@ class _Child:
         """The child's reply, or an error reply if it died over the job or took too long."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        timer = threading.Timer(self._seconds, self._expire)
+        seconds = self._seconds + _bytes(job) / BYTES_PER_SECOND
+        timer = threading.Timer(seconds, self._expire)
         timer.daemon = True
         timer.start()
         try:
@@ -129,7 +132,7 @@ class _Child:
         self.alive = False
         status = self._process.wait()
         if self._timed_out:
-            message = f"reading took longer than {self._seconds:.0f} s and was stopped"
+            message = f"reading took longer than {seconds:.0f} s and was stopped"
         else:
             message = f"the decoder crashed on it (exit status {status}): damaged, or too large for the memory allowed"
         return {"error": "SourceError", "message": message, "died": True}
@@ -146,6 +149,13 @@ class _Child:
     def _expire(self) -> None:
         self._timed_out = True
         self._process.kill()
+
+
+def _bytes(job: Job) -> int:
+    """The size of the files that a job names."""
+    with contextlib.suppress(OSError):
+        return sum(Path(path).stat().st_size for path in job.get("paths", ()))
+    return 0
 
 
 def _cores() -> int:

@@ -4,18 +4,17 @@ A scan job is a function ``(paths, options) → list[LoadedScan]``; an annotatio
 """
 
 import hashlib
-import os
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import SourceError
 from pipeline.sources.options import ReadOptions
-from pipeline.sources.scan import LoadedScan
-from pipeline.volumes.read import grid_to_json
+from pipeline.sources.scan import LoadedScan, RefusedFiles
+from pipeline.volumes.arrays import write_array
+from pipeline.volumes.read import grid_to_json, voxel_digest
 
 Job = dict[str, Any]
 Reply = dict[str, Any]
@@ -23,9 +22,13 @@ Reply = dict[str, Any]
 # Every loader of scans: the files of one unit and the options in, whole volumes out.
 _LOADERS = {
     "series": "pipeline.sources.dicom.series:load_series",
+    "enhanced": "pipeline.sources.dicom.enhanced:load_enhanced",
+    "slide": "pipeline.sources.dicom.slides:load_slides",
     "plane": "pipeline.sources.dicom.plane:load_plane",
     "nifti": "pipeline.sources.images.nifti:load_nifti",
+    "nrrd": "pipeline.sources.images.nrrd:load_nrrd",
     "picture": "pipeline.sources.images.pictures:load_picture",
+    "tiff": "pipeline.sources.images.tiff:load_tiff",
 }
 
 
@@ -59,54 +62,74 @@ def _index(job: Job) -> Reply:
     return {"headers": headers}
 
 
-def _label_map(job: Job) -> Reply:
-    from pipeline.sources.annotations.label_maps import load_label_map
+def _annotations(job: Job) -> Reply:
+    from pipeline.sources.annotations.read import read_annotations
 
-    label_map, objects = load_label_map(Path(job["paths"][0]), job["rule"], job["kind"])
-    _save(job["out"], label_map)
-    return {
-        "grid": grid_to_json(objects.grid),
-        "lower_voxel": objects.boxes.lower.tolist(),
-        "upper_voxel": objects.boxes.upper.tolist(),
-        "values": objects.values.tolist(),
-    }
+    (path,) = job["paths"]
+    return read_annotations(Path(path), job["format"], Path(job["out"]), job.get("images"))
 
 
-_OTHERS: dict[str, Callable[[Job], Reply]] = {"index": _index, "label_map": _label_map}
+def _unpack(job: Job) -> Reply:
+    from pipeline.sources.archives.limits import UnpackLimits
+    from pipeline.sources.archives.unpack import unpack
+
+    limits = UnpackLimits(**job.get("limits", {}))
+    return unpack(Path(job["paths"][0]), Path(job["out"]), limits).to_json()
 
 
-def _scans(scans: list[LoadedScan], job: Job) -> Reply:
+def _dicomdir(job: Job) -> Reply:
+    from pipeline.sources.archives.dicomdir import read_dicomdir
+
+    return {"files": list(read_dicomdir(Path(job["paths"][0])).files)}
+
+
+def _deidentify(job: Job) -> Reply:
+    from pipeline.sources.deidentification.job import deidentify_files
+
+    return deidentify_files(job)
+
+
+_OTHERS: dict[str, Callable[[Job], Reply]] = {
+    "deidentify": _deidentify,
+    "index": _index,
+    "annotations": _annotations,
+    "dicomdir": _dicomdir,
+    "unpack": _unpack,
+}
+
+
+def _scans(scans: list[LoadedScan | RefusedFiles], job: Job) -> Reply:
     described = []
-    for number, scan in enumerate(scans):
-        out = f"{job['out']}.{number}.npy"
-        _save(out, scan.image)
+    refused = [scan for scan in scans if isinstance(scan, RefusedFiles)]
+    for number, scan in enumerate(scan for scan in scans if isinstance(scan, LoadedScan)):
         files = list(scan.files) or list(job["paths"])
-        described.append(
-            {
-                "image": out,
-                "volume_id": scan.volume_id,
-                "grid": grid_to_json(scan.grid),
-                "modality": scan.modality,
-                "attributes": scan.attributes,
-                "patient_id": scan.patient_id,
-                "study": scan.study,
-                "part": scan.part,
-                "notes": list(scan.notes),
-                "files": files,
-                "copies": list(scan.copies),
-                "digests": {path: scan.digests.get(path) or _file_digest(path) for path in files},
-            }
-        )
-    return {"scans": described}
+        out = Path(f"{job['out']}.{number}")
+        try:
+            described.append(_written(scan, files, out))
+        except SourceError as error:  # a reader of regions met something broken: only this scan is lost
+            out.unlink(missing_ok=True)
+            refused.append(RefusedFiles(tuple(files), str(error)))
+    return {"scans": described, "refused": [asdict(one) for one in refused]}
+
+
+def _written(scan: LoadedScan, files: list[str], out: Path) -> dict[str, Any]:
+    content = write_array(out, scan.image)
+    return {
+        "image": str(out),
+        "content": content,
+        "volume_id": voxel_digest(content, scan.grid),
+        "grid": grid_to_json(scan.grid),
+        "modality": scan.modality,
+        "attributes": scan.attributes,
+        "patient_id": scan.patient_id,
+        "part": scan.part,
+        "notes": list(scan.notes),
+        "files": files,
+        "copies": list(scan.copies),
+        "digests": {path: scan.digests.get(path) or _file_digest(path) for path in files},
+    }
 
 
 def _file_digest(path: str) -> str:
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _save(path: str, array: np.ndarray) -> None:
-    with Path(path).open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())

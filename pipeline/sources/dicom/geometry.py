@@ -15,7 +15,8 @@ from pipeline.geometry.frames import affine_lps_to_ras
 
 _UNIT_TOLERANCE = 5e-3  # direction cosines are often written with three or four digits
 _SAME_DIRECTION = 1e-3
-_SAME_PLACE_MM = 0.01
+_SAME_SPACING = 1e-3
+SAME_PLACE_MM = 0.01
 # Positions are rounded in headers; a slice may lie this far from its place in an even stack.
 _PLACE_SHARE, _PLACE_MM = 0.02, 0.02
 
@@ -67,9 +68,15 @@ def order(places: list[SlicePlace]) -> list[int]:
     return sorted(range(len(places)), key=lambda index: (float(along @ np.asarray(places[index].position_lps)), index))
 
 
+def alike(one: SlicePlace, other: SlicePlace) -> bool:
+    """Whether two slices share matrix, pixel spacing and orientation, so that they could be of one stack."""
+    turned = np.abs(np.subtract([*one.row_lps, *one.column_lps], [*other.row_lps, *other.column_lps])).max()
+    zoomed = np.abs(np.divide(other.spacing, one.spacing) - 1).max()
+    return bool(one.shape == other.shape and turned <= _SAME_DIRECTION and zoomed <= _SAME_SPACING)
+
+
 def check_alike(places: list[SlicePlace]) -> None:
     """Raise `GeometryError` unless all slices share matrix, pixel spacing and orientation."""
-    first = places[0]
     matrices = sorted({place.shape for place in places})
     if len(matrices) > 1:
         got = " and ".join(f"{columns} x {rows}" for columns, rows in matrices)
@@ -77,9 +84,10 @@ def check_alike(places: list[SlicePlace]) -> None:
     directions = np.array([[*place.row_lps, *place.column_lps] for place in places])
     turned = np.abs(directions - directions[0]).max(axis=1) > _SAME_DIRECTION
     if turned.any():
-        raise GeometryError(f"{int(turned.sum())} of {len(places)} slices have another orientation than the first")
+        fewer = min(int(turned.sum()), len(places) - int(turned.sum()))
+        raise GeometryError(f"{fewer} of {len(places)} slices have another orientation than the others")
     spacings = np.array([place.spacing for place in places])
-    if (np.abs(spacings - spacings[0]) > 1e-3 * np.array(first.spacing)).any():
+    if (np.abs(spacings / spacings[0] - 1) > _SAME_SPACING).any():
         low, high = spacings.min(axis=0), spacings.max(axis=0)
         raise GeometryError(f"slices of one series must share PixelSpacing, got {low.tolist()} … {high.tolist()} mm")
 
@@ -91,42 +99,79 @@ def stack(places: list[SlicePlace]) -> Grid:
         GeometryError: two slices at one place, a missing slice, uneven distances, a gantry tilt, or a single slice
             without thickness.
     """
-    check_alike(places)
+    step = step_lps(places)
+    if lean_mm(step, places).any():
+        raise GeometryError(_tilt(step, places[0]))
+    return straight_grid(places, step)
+
+
+def straight_grid(places: list[SlicePlace], step: np.ndarray) -> Grid:
+    """The grid of ordered slices that lie ``step`` LPS mm apart. What `lean_mm` lets pass as rounding is left out."""
     first = places[0]
-    step = _step(places)
-    axes = np.column_stack([_unit(first.row_lps) * first.spacing[0], _unit(first.column_lps) * first.spacing[1], step])
+    normal = first.normal_lps
+    if np.linalg.norm(np.cross(step, normal)) > ORTHOGONALITY_TOLERANCE * np.linalg.norm(step):
+        step = (step @ normal) * normal
+    columns = [_unit(first.row_lps) * first.spacing[0], _unit(first.column_lps) * first.spacing[1], step]
     affine_lps = np.eye(4)
-    affine_lps[:3, :3] = axes
+    affine_lps[:3, :3] = np.column_stack(columns)
     affine_lps[:3, 3] = first.position_lps
     return Grid((*first.shape, len(places)), affine_lps_to_ras(affine_lps))
 
 
-def _step(places: list[SlicePlace]) -> np.ndarray:
-    """From one slice to the next, LPS mm."""
+def step_lps(places: list[SlicePlace]) -> np.ndarray:
+    """From one slice to the next of an even, straight, perhaps leaning stack: LPS mm.
+
+    Raises:
+        GeometryError: the stack is uneven, bent or incomplete; a tilt that comes with it is named, too.
+    """
+    check_alike(places)
     first = places[0]
     if len(places) == 1:
         if not first.thickness or first.thickness <= 0:
             raise GeometryError("a single slice needs SliceThickness or SpacingBetweenSlices above 0, to have a volume")
         return first.normal_lps * first.thickness
     positions = np.array([place.position_lps for place in places])
-    along = positions @ first.normal_lps
-    problems = [problem for problem in (_tilt(positions, first.normal_lps), _uneven(along)) if problem]
-    if problems:
-        raise GeometryError("; ".join(problems))
     step = (positions[-1] - positions[0]) / (len(places) - 1)
+    uneven = _uneven(positions @ first.normal_lps)
+    if uneven:
+        leaning = lean_mm(step, places).any()
+        raise GeometryError(f"{_tilt(step, first)}; {uneven}" if leaning else uneven)
     off = np.linalg.norm(positions - (positions[0] + np.arange(len(places))[:, None] * step), axis=1).max()
     if off > _tolerance(float(np.linalg.norm(step))):
         raise GeometryError(f"a slice lies {off:.3f} mm beside its place in an even, straight stack")
     return step
 
 
+def lean_mm(step: np.ndarray, places: list[SlicePlace]) -> np.ndarray:
+    """How far each slice lies beside the one before it, in mm along ``(i, j)``; zeros for a straight stack."""
+    first = places[0]
+    beside = np.array([step @ _unit(first.row_lps), step @ _unit(first.column_lps)])
+    bound = max(ORTHOGONALITY_TOLERANCE * float(np.linalg.norm(step)), _PLACE_MM / max(len(places) - 1, 1))
+    return beside if np.linalg.norm(beside) > bound else np.zeros(2)
+
+
+def tilt_degrees(step: np.ndarray, first: SlicePlace) -> float:
+    """The angle between the stack and its slices' normal."""
+    axial = float(step @ first.normal_lps)
+    return float(np.degrees(np.arctan2(np.linalg.norm(step - axial * first.normal_lps), axial)))
+
+
+def _tilt(step: np.ndarray, first: SlicePlace) -> str:
+    return (
+        f"slices do not stack along their normal: a gantry tilt of {tilt_degrees(step, first):.1f} degrees "
+        "(reading with tilt = shear straightens it)"
+    )
+
+
 def _uneven(along: np.ndarray) -> str:
     gaps = np.diff(along)
     usual = float(np.median(gaps))
-    close = gaps < _SAME_PLACE_MM
+    close = gaps < SAME_PLACE_MM
     if close.any():
         place = along[int(np.argmax(close))]
-        return f"{int(close.sum()) + 1} slices lie at one place ({place:.2f} mm along the normal) and differ"
+        count = int(close.sum()) + 1
+        where = f"({place:.2f} mm along the normal)"
+        return f"{count} slices lie at one place {where} and differ, and no attribute of their headers says in what"
     wrong = np.abs(gaps - usual) > _tolerance(usual)
     if not wrong.any():
         return ""
@@ -136,16 +181,6 @@ def _uneven(along: np.ndarray) -> str:
     if missing > 0.5 and abs(missing - round(missing)) < 0.1:
         return f"{round(missing)} slice(s) missing {where}: {gaps[worst]:.2f} mm instead of {usual:.2f} mm"
     return f"slice distances are uneven, {gaps.min():.2f} … {gaps.max():.2f} mm; the largest change lies {where}"
-
-
-def _tilt(positions: np.ndarray, normal: np.ndarray) -> str:
-    way = positions[-1] - positions[0]
-    axial = float(way @ normal)
-    lateral = float(np.linalg.norm(way - axial * normal))
-    if lateral <= max(ORTHOGONALITY_TOLERANCE * float(np.linalg.norm(way)), _PLACE_MM):
-        return ""
-    angle = np.degrees(np.arctan2(lateral, axial))
-    return f"slices do not stack along their normal: a gantry tilt of {angle:.1f} degrees; resample it before ingest"
 
 
 def _tolerance(step: float) -> float:

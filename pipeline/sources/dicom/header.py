@@ -1,41 +1,34 @@
 """A DICOM file's header: what it is, and which series it belongs to."""
 
+import io
+import logging
+import os
+import re
 import zlib
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
-
-import pydicom
-from pydicom.dataset import FileDataset
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from pipeline.errors import SourceError
+from pipeline.sources.dicom.elements import HandOver, scan_header
+from pipeline.sources.dicom.sop_classes import HeaderKind, kind_of
+from pipeline.sources.dicom.transfer_syntaxes import DEFLATED
 from pipeline.sources.scan import VOLUME_BYTES
 
-_CROSS_SECTIONAL = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
-    "1.2.840.10008.5.1.4.1.1.128": "PET Image Storage",
-}
-_MULTI_FRAME = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.4.3": "Enhanced MR Color",
-    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.3.1": "Ultrasound Multi-frame",
-    "1.2.840.10008.5.1.4.1.1.20": "Nuclear Medicine",
-}
-# One picture a file: projection X-ray, ultrasound, secondary capture, visible light.
-_PLANE_PREFIXES = tuple(
-    f"1.2.840.10008.5.1.4.1.1.{leaf}" for leaf in ("1", "1.1", "1.2", "1.3", "6.1", "7", "12.1", "12.2", "77.1")
-)
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+if TYPE_CHECKING:  # importing it takes longer than reading a series
+    from pydicom.dataset import FileDataset
+
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_OPTIONAL = ("ConcatenationUID",)
+_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 HEADER_BYTES = 256 << 20
 
-HeaderKind = Literal["slice", "plane", "ignored"]
+
+class Values(Protocol):
+    """Header values by DICOM keyword: a pydicom data set, or what `elements` read."""
+
+    def get(self, keyword: str, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -45,15 +38,13 @@ class Header:
     kind: HeaderKind
     series_uid: str = field(default="", repr=False)
     instance_uid: str = field(default="", repr=False)
+    study_uid: str = field(default="", repr=False)
+    sop_class: str = ""
     reason: str = ""
+    concatenation_uid: str = field(default="", repr=False)
 
     def to_json(self) -> dict[str, str]:
-        return {
-            "kind": self.kind,
-            "series_uid": self.series_uid,
-            "instance_uid": self.instance_uid,
-            "reason": self.reason,
-        }
+        return dict(vars(self))
 
 
 def read_header(path: Path) -> Header:
@@ -62,59 +53,84 @@ def read_header(path: Path) -> Header:
     Raises:
         SourceError: not DICOM, cut inside the header, or an image without the identifiers that tie it to a series.
     """
-    dataset = open_dataset(path)
-    sop_class = text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    values, media_class = _index_values(path)
+    sop_class = text(values, "SOPClassUID") or media_class
     if not sop_class:
         raise SourceError("no SOPClassUID is found: not DICOM, cut or damaged")
-    if not pydicom.uid.UID(sop_class).is_valid:
+    if len(sop_class) > 64 or not _UID.fullmatch(sop_class):
         raise SourceError("SOPClassUID is no valid identifier: the header is damaged")
-    series_uid, instance_uid = text(dataset, "SeriesInstanceUID"), text(dataset, "SOPInstanceUID")
-    name = pydicom.uid.UID(sop_class).name
-    kind = _kind(sop_class)
-    if kind == "ignored":
-        return Header("ignored", series_uid, instance_uid, f"a DICOM object without scan voxels ({name})")
-    for keyword, value in (("SeriesInstanceUID", series_uid), ("SOPInstanceUID", instance_uid)):
-        if not value:
-            raise SourceError(f"the image has no {keyword}, so it cannot be tied to a series")
-    return Header(kind, series_uid, instance_uid)
+    kind = kind_of(sop_class)
+    header = Header(
+        kind=kind,
+        series_uid=text(values, "SeriesInstanceUID"),
+        instance_uid=text(values, "SOPInstanceUID"),
+        study_uid=text(values, "StudyInstanceUID"),
+        sop_class=sop_class,
+        reason=_why_ignored(sop_class) if kind == "ignored" else "",
+        concatenation_uid=text(values, "ConcatenationUID"),
+    )
+    if kind in ("slice", "plane", "enhanced", "slide"):
+        for keyword, value in (("SeriesInstanceUID", header.series_uid), ("SOPInstanceUID", header.instance_uid)):
+            if not value:
+                raise SourceError(f"the image has no {keyword}, so it cannot be tied to a series")
+    return header
 
 
-def _kind(sop_class: str) -> HeaderKind:
-    if sop_class in _CROSS_SECTIONAL or sop_class in _MULTI_FRAME:
-        return "slice" if sop_class in _CROSS_SECTIONAL else "plane"
-    if any(sop_class == prefix or sop_class.startswith(prefix + ".") for prefix in _PLANE_PREFIXES):
-        return "plane"
-    return "ignored"
+def _index_values(path: Path) -> tuple[Values, str]:
+    """What the index needs of a header, and the SOP class that the file meta group states."""
+    try:
+        elements = scan_header(path, _NEEDED, _OPTIONAL)
+        return elements, elements.media_class
+    except (HandOver, OSError):
+        dataset = open_dataset(path)
+        return dataset, text(dataset.file_meta, "MediaStorageSOPClassUID")
 
 
-def is_cross_sectional(sop_class: str) -> bool:
-    return sop_class in _CROSS_SECTIONAL
+def _why_ignored(sop_class: str) -> str:
+    name = relaxed_pydicom().uid.UID(sop_class).name
+    if "Image Storage" in name or "Volume Storage" in name:
+        return f"images of this class are not read ({name})"
+    return f"a DICOM object without scan voxels ({name})"
 
 
-def multi_frame_name(sop_class: str) -> str | None:
-    """The name of a class whose files hold many frames, else `None`."""
-    return _MULTI_FRAME.get(sop_class)
+@cache
+def relaxed_pydicom() -> Any:
+    """pydicom, told that values which break DICOM's letter (dates, UIDs) are no reason to refuse a scan, and to keep
+    header values out of the log; what matters is checked here.
+    """
+    import pydicom
+
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    return pydicom
 
 
-def open_dataset(path: Path, pixels: bool = False) -> FileDataset:
-    """Read a data set, with or without its pixel data.
+def open_dataset(path: Path, pixels: bool = False) -> "FileDataset":
+    """Read a data set with pydicom, see `open_until`."""
+    return open_until(path, pixels)[0]
 
-    A file is read as a whole before its elements are taken from it, so that an element's declared length allocates
-    nothing; a deflated file is inflated within `HEADER_BYTES` first.
+
+def open_until(path: Path, pixels: bool = False) -> "tuple[FileDataset, int]":
+    """Read a data set with pydicom, with or without its pixel data, and say where in the file reading stopped.
+
+    An element's declared length allocates nothing beyond the file's own size; a deflated file is inflated within
+    `HEADER_BYTES` first.
 
     Raises:
         SourceError: not DICOM, cut, or larger than it may be.
     """
+    pydicom = relaxed_pydicom()
     try:
-        with _stream(path, pixels) as stream:
+        with _Bounded(path, pixels) as stream:
             head = stream.read(2048)
-            if _DEFLATED in head:
+            if DEFLATED.encode() in head:
                 _check_inflated_size(stream)
             stream.seek(0)
             dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=head[128:132] != b"DICM")
+            end = stream.tell()
         if pixels:
             _check_whole(dataset)
-        return dataset
+        return dataset, end
     except SourceError:
         raise
     except RecursionError as error:
@@ -126,7 +142,7 @@ def open_dataset(path: Path, pixels: bool = False) -> FileDataset:
         raise SourceError(f"not a readable DICOM file ({type(error).__name__}): damaged or cut") from error
 
 
-def text(dataset: FileDataset, keyword: str) -> str:
+def text(dataset: Values, keyword: str) -> str:
     """A header value as text, empty where it is missing or cannot be read."""
     try:
         value = dataset.get(keyword)
@@ -135,13 +151,13 @@ def text(dataset: FileDataset, keyword: str) -> str:
     return "" if value is None else str(value).strip("\0 ")
 
 
-def modality(dataset: FileDataset) -> str:
+def modality(dataset: Values) -> str:
     """DICOM's Modality; ``OT`` where it is missing or no code."""
     code = text(dataset, "Modality")
     return code if code.isalnum() and len(code) <= 16 else "OT"
 
 
-def whole_number(dataset: FileDataset, keyword: str, default: int | None = None) -> int:
+def whole_number(dataset: Values, keyword: str, default: int | None = None) -> int:
     """A header value as an integer.
 
     Raises:
@@ -155,7 +171,7 @@ def whole_number(dataset: FileDataset, keyword: str, default: int | None = None)
     return int(numbers[0])
 
 
-def numbers(dataset: FileDataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers(dataset: Values, keyword: str, count: int) -> tuple[float, ...] | None:
     """``count`` finite numbers, or `None` where the element is missing or empty.
 
     Raises:
@@ -171,7 +187,7 @@ def numbers(dataset: FileDataset, keyword: str, count: int) -> tuple[float, ...]
     return values
 
 
-def _values(dataset: FileDataset, keyword: str) -> tuple[float, ...]:
+def _values(dataset: Values, keyword: str) -> tuple[float, ...]:
     try:
         value: Any = dataset.get(keyword)
         if value is None or value == "":
@@ -187,16 +203,26 @@ def _count(values: tuple[float, ...]) -> str:
     return "nothing" if not values else str(list(values))
 
 
-def _stream(path: Path, whole: bool) -> BinaryIO:
-    if not whole:
-        return path.open("rb")
-    size = path.stat().st_size
-    if size > VOLUME_BYTES:
-        raise SourceError(f"the file has {size / 2**30:.1f} GiB, more than {VOLUME_BYTES / 2**30:.0f} GiB")
-    return BytesIO(path.read_bytes())
+class _Bounded(io.BufferedReader):
+    """A file that allocates no more for a read than it has bytes left.
+
+    Raises:
+        SourceError: it is to be read as a whole and larger than a volume may be.
+    """
+
+    def __init__(self, path: Path, whole: bool) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+        if whole and self._size > VOLUME_BYTES:
+            self.close()
+            raise SourceError(f"the file has {self._size / 2**30:.1f} GiB, more than {VOLUME_BYTES / 2**30:.0f} GiB")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
-def _check_whole(dataset: FileDataset) -> None:
+def _check_whole(dataset: "FileDataset") -> None:
     """pydicom hands over what it could read; a file that is cut shows in its last element, or in none at all."""
     if "PixelData" not in dataset:
         raise SourceError("the file ends before or inside its pixel data")
@@ -208,8 +234,8 @@ def _check_whole(dataset: FileDataset) -> None:
 
 def _check_inflated_size(stream: BinaryIO) -> None:
     stream.seek(0)
-    meta = pydicom.filereader.read_partial(stream, lambda tag, *_: tag >= 0x00030000).file_meta
-    if meta.get("TransferSyntaxUID", "").encode() != _DEFLATED:
+    meta = relaxed_pydicom().filereader.read_partial(stream, lambda tag, *_: tag >= 0x00030000).file_meta
+    if meta.get("TransferSyntaxUID", "") != DEFLATED:
         return
     stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
     inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0

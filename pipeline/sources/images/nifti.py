@@ -1,172 +1,133 @@
-"""NIfTI-1 and NIfTI-2 files, plain or gzipped, one 3D volume each.
+"""NIfTI-1 and NIfTI-2: ``.nii``, ``.hdr`` with ``.img``, each of them plain or gzipped; several volumes in time."""
 
-The header is taken as written: nibabel's loader repairs faults (zero or negative pixdim, infinite scaling) without
-a word, so its repairs are not used.
-"""
-
-import gzip
-import struct
-import zlib
 from pathlib import Path
-from typing import IO, cast
 
-import nibabel as nib
-import numpy as np
-
-from pipeline.errors import GeometryError, SourceError
+from pipeline.errors import SourceError
 from pipeline.geometry import Grid
+from pipeline.sources.archives.streams import Inflated, archive_format
+from pipeline.sources.images.arriving import Encoding, Stream, StreamedImage, Volumes
+from pipeline.sources.images.nifti_header import NiftiHeader, header_size, parse_header
 from pipeline.sources.options import ReadOptions
-from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
-from pipeline.types import Affine
+from pipeline.sources.scan import LoadedScan
 
-_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3, "unknown": 1.0}
-# NIfTI-1: code 1 is the scanner's frame, 2 another scan's, 3 and 4 are atlases, which may rightly lie elsewhere.
-_PATIENT_CODES = (1, 2)
-_DISAGREEMENT_VOXELS = 0.5
-_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_MAGIC = {348: b"n+1", 540: b"n+2"}
+_READ_BYTES = 128 << 10  # of compressed data at a time; measured on a CT
+_RGBA = 4
+# What may follow the voxels: it is read to reach the checksum at the end of a gzip stream, but not without end.
+_TRAILING_BYTES = 64 << 20
 
 
 def load_nifti(paths: list[Path], options: ReadOptions = ReadOptions()) -> list[LoadedScan]:
-    """Voxels ``(1, i, j, k)`` in the file's own storage order, scaled, on their grid in RAS mm.
+    """Voxels ``(channel, i, j, k)`` in the file's own storage order, scaled, on their grid in RAS mm.
 
-    A 2D file is one slice. Trailing axes of length 1 are dropped. ``scl_slope`` of 0 or NaN means no scaling
-    (NIfTI-1). Without a stated unit millimetres are meant, and a note says so.
+    A 2D file is one slice. Each volume of a file with a time axis is a scan of its own, with its time as an attribute
+    where the file states a unit. RGB is three channels, so is RGBA that is opaque; a vector (NIfTI's 5th dimension) is
+    as many channels. ``scl_slope`` of 0 or NaN means no scaling. Voxels are read while they are used, one volume in
+    memory at a time: a fault in them shows then.
+
+    Args:
+        paths: one file, or the header and the voxels of a pair, in this order.
+        options: none of them concerns NIfTI.
 
     Raises:
-        SourceError: not a readable NIfTI file, more than three axes, too large, colour or complex voxels, values
-            that are not numbers.
+        SourceError: not a readable NIfTI file, too large, complex or other voxels, values that are not numbers.
         GeometryError: no orientation is stated, or the statements contradict each other.
     """
-    (path,) = paths
-    with _stream(path) as stream:
+    header = _read_header(paths[0])
+    if header.pair != (len(paths) == 2):
+        wanted = "a pair of .hdr and .img" if header.pair else "a single file"
+        raise SourceError(f"the header is that of {wanted}, got {len(paths)} file(s)")
+    grid = Grid(header.shape, header.affine)
+    notes = list(header.notes)
+    spare = _spare_bytes(paths[-1], header)
+    if spare:
+        notes.append(f"{spare} bytes follow the voxels and are not read")
+    volumes = _volumes(paths[-1], header)
+    if header.volumes == 1:
+        volumes.volume(0)  # inflates while the caller gets ready
+    return [_scan(header, grid, volumes, number, tuple(notes)) for number in range(header.volumes)]
+
+
+def _scan(header: NiftiHeader, grid: Grid, volumes: Volumes, number: int, notes: tuple[str, ...]) -> LoadedScan:
+    attributes = {"format": "nifti"}
+    part = ""
+    if header.volumes > 1:
+        part = f"volume {number + 1} of {header.volumes}"
+        attributes["volume"] = f"{number + 1} of {header.volumes}"
+        if header.times_s is not None:
+            attributes["time_s"] = f"{header.times_s[0] + number * header.times_s[1]:.6g}"
+    return LoadedScan(StreamedImage(volumes, number), grid, "OT", attributes, notes=notes, part=part)
+
+
+def _read_header(path: Path) -> NiftiHeader:
+    with _open(path) as stream:
         try:
-            header = _header(stream)
-            shape = _shape(header)
-            scaling = _scaling(header)
-            affine, notes = _affine(header, shape)
-            grid = Grid(shape, affine)
-            raw = _voxels(stream, header, shape)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            start = _read(stream, 4)
+            size = header_size(start)
+            block = start + _read(stream, size - 4)
+        except (EOFError, OSError) as error:
             raise SourceError("the gzip stream is damaged or cut") from error
-    return [LoadedScan(_scaled(raw, scaling)[None], grid, "OT", {"format": "nifti"}, notes=notes)]
-
-
-def _stream(path: Path) -> IO[bytes]:
-    with path.open("rb") as plain:
-        zipped = plain.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-
-
-def _header(stream: IO[bytes]) -> nib.Nifti1Header:
-    start = stream.read(4)
-    sizes = [struct.unpack(order + "i", start)[0] for order in "<>"] if len(start) == 4 else []
-    size = next((n for n in sizes if n in _HEADERS), None)
-    if size is None:
-        raise SourceError(f"expected a NIfTI header of 348 or 540 bytes, found {sizes or 'an empty file'}")
-    block = start + stream.read(size - 4)
     if len(block) < size:
         raise SourceError(f"the header is cut: {len(block)} of {size} bytes")
-    header = _HEADERS[size](block, endianness="<" if sizes[0] == size else ">", check=False)
-    magic = bytes(header["magic"].tobytes())[:3]
-    if magic != _MAGIC[size]:
-        raise SourceError(f"expected the magic {_MAGIC[size]!r} of a single-file NIfTI, found {magic!r}")
-    return header
+    return parse_header(block)
 
 
-def _shape(header: nib.Nifti1Header) -> tuple[int, int, int]:
-    dims = int(header["dim"][0])
-    if not 2 <= dims <= 7:
-        raise SourceError(f"dim[0] must be 2 … 7, got {dims}")
-    stated = tuple(int(n) for n in header["dim"][1 : dims + 1])
-    if min(stated) < 1:
-        raise SourceError(f"every dimension must be at least 1, got {stated}")
-    if any(n != 1 for n in stated[3:]):
-        raise SourceError(f"expected one 3D volume, got dimensions {stated}: split the series into volumes")
-    shape = (stated[0], stated[1], stated[2] if dims > 2 else 1)
-    need = float(np.prod(shape, dtype=float)) * _dtype(header).itemsize
-    if need > VOLUME_BYTES:
-        raise SourceError(f"dimensions {stated} need {need / 2**30:.1f} GiB, more than {VOLUME_BYTES / 2**30:.0f} GiB")
-    return shape
+def _volumes(path: Path, header: NiftiHeader) -> Volumes:
+    encoding = Encoding(
+        shape=(header.channels, *header.shape),
+        dtype=header.dtype,
+        slope=header.slope,
+        intercept=header.intercept,
+        interleaved=header.interleaved,
+        opaque_alpha=header.interleaved and header.channels == _RGBA,
+    )
+
+    def begin() -> Stream:
+        stream = _open(path)
+        try:
+            skipped = _read(stream, header.offset)
+        except (EOFError, OSError) as error:
+            raise SourceError("the gzip stream is damaged or cut") from error
+        if len(skipped) < header.offset:
+            raise SourceError(f"the file ends before its voxels, which should begin at byte {header.offset}")
+        return stream
+
+    return Volumes(encoding, header.volumes, begin, _end)
 
 
-def _dtype(header: nib.Nifti1Header) -> np.dtype:
-    try:
-        dtype = np.dtype(header.get_data_dtype())
-    except Exception as error:
-        raise SourceError(f"datatype code {int(header['datatype'])} is not one of NIfTI's") from error
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise SourceError(f"expected integer or real voxels, got {dtype}")
-    return dtype
+def _end(stream: Stream) -> None:
+    """Read to the end, where a gzip stream holds its checksum."""
+    assert isinstance(stream, Inflated)
+    follow = 0
+    while stream.compressed and (piece := stream.read(_READ_BYTES)):
+        follow += len(piece)
+        if follow > _TRAILING_BYTES:
+            raise SourceError(f"more than {_TRAILING_BYTES >> 20} MiB follow the voxels that the header states")
+    stream.close()
 
 
-def _scaling(header: nib.Nifti1Header) -> tuple[float, float]:
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or np.isnan(slope):
-        return 1.0, 0.0
-    if not np.isfinite([slope, intercept]).all():
-        raise SourceError(f"scl_slope and scl_inter must be finite, got {slope} and {intercept}")
-    return slope, intercept
+def _spare_bytes(path: Path, header: NiftiHeader) -> int:
+    """Bytes behind the voxels of a file that is not compressed."""
+    with path.open("rb") as stream:
+        if archive_format(stream.read(8)) == "gzip":
+            return 0
+    there = path.stat().st_size - header.offset
+    need = header.volume_bytes * header.volumes
+    if there < need:
+        raise SourceError(
+            f"voxel data are cut: dimensions {header.shape} x {header.volumes} need {need} bytes, {max(there, 0)} are "
+            "there"
+        )
+    return there - need
 
 
-def _affine(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine, tuple[str, ...]]:
-    """Voxel index → RAS mm, ``(4, 4)``: the sform, else the qform."""
-    steps = np.asarray(header["pixdim"][1 : 1 + min(int(header["dim"][0]), 3)], dtype=float)
-    if not np.isfinite(steps).all() or (steps <= 0).any():
-        raise GeometryError(f"pixdim must be above 0, got {steps.tolist()}")
-    s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
-    if s_code <= 0 and q_code <= 0:
-        raise GeometryError("neither sform nor qform is given (codes 0), so the orientation is not known")
-    qform = _qform(header) if q_code > 0 else None
-    affine = header.get_sform().astype(float) if s_code > 0 else qform
-    assert affine is not None
-    if s_code > 0 and (not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12):
-        raise GeometryError(f"the sform must be invertible, got {affine[:3].tolist()}")
-    if s_code > 0 and qform is not None:
-        _check_agreement(affine, qform, s_code in _PATIENT_CODES and q_code in _PATIENT_CODES, shape)
-    unit = str(header.get_xyzt_units()[0]) if int(header["xyzt_units"]) & 7 in (0, 1, 2, 3) else "unknown"
-    affine = np.diag([_MILLIMETRES[unit]] * 3 + [1.0]) @ affine
-    notes = ("the spatial unit is not stated; taken as millimetres",) if unit == "unknown" else ()
-    return affine, notes
+def _open(path: Path) -> Inflated:
+    with path.open("rb") as stream:
+        form = archive_format(stream.read(8))
+    return Inflated(path, "gzip" if form == "gzip" else None, _READ_BYTES)
 
 
-def _qform(header: nib.Nifti1Header) -> Affine:
-    try:
-        return np.asarray(header.get_qform(), dtype=float)
-    except Exception as error:
-        raise GeometryError("the qform's quaternion is not a rotation") from error
-
-
-def _check_agreement(sform: Affine, qform: Affine, one_frame: bool, shape: tuple[int, ...]) -> None:
-    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
-        raise GeometryError("sform and qform disagree: one is mirrored (left and right would be swapped); set one to 0")
-    corners = np.stack(np.meshgrid(*[[0, n - 1] for n in shape], indexing="ij"), axis=-1).reshape(-1, 3)
-    apart = np.linalg.norm(corners @ (sform - qform)[:3, :3].T + (sform - qform)[:3, 3], axis=1).max()
-    tolerance = _DISAGREEMENT_VOXELS * float(np.linalg.norm(sform[:3, :3], axis=0).min())
-    if one_frame and apart > tolerance:
-        raise GeometryError(f"sform and qform disagree by up to {apart:.2f} mm (over {tolerance:.2f}); set one to 0")
-
-
-def _voxels(stream: IO[bytes], header: nib.Nifti1Header, shape: tuple[int, int, int]) -> np.ndarray:
-    """``(i, j, k)`` as stored, in native byte order."""
-    dtype = _dtype(header)
-    minimum = header.single_vox_offset
-    offset = float(header["vox_offset"])
-    if not np.isfinite(offset) or 0 < offset < minimum or offset < 0:
-        raise SourceError(f"vox_offset must be at least {minimum}, got {offset}")
-    stream.seek(int(offset) or minimum)
-    need = int(np.prod(shape)) * dtype.itemsize
-    data = stream.read(need)
-    if len(data) < need:
-        raise SourceError(f"voxel data are cut: dimensions {shape} need {need} bytes, {len(data)} are there")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F")
-    return array.astype(dtype.newbyteorder("="))
-
-
-def _scaled(raw: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:
-    slope, intercept = scaling
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise SourceError(f"{int((~np.isfinite(raw)).sum())} of {raw.size} voxels are not finite numbers")
-    if (slope, intercept) != (1.0, 0.0):
-        return (raw * np.float64(slope) + intercept).astype(np.float32)
-    return raw.astype(np.float32) if raw.dtype == np.float64 else raw
+def _read(stream: Inflated, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size and (piece := stream.read(size - len(data))):
+        data += piece
+    return bytes(data)

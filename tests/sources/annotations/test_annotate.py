@@ -95,13 +95,16 @@ def test_pixel_boxes_count_from_pixel_centres_and_no_objects_is_no_finding(archi
         ({"file": "nowhere.png", "frame": "px", "objects": []}, "no image that it could belong to"),
         ({"file": "a.png", "frame": "lps_mm", "objects": []}, "the frame must be one of"),
         ({"file": "a.png", "frame": "px"}, "expected a list 'objects'"),
-        ({"file": "a.png", "frame": "px", "objects": [{"centre": [31, 4], "size": [2, 2]}]}, "outside the volume"),
+        (
+            {"file": "a.png", "frame": "px", "objects": [{"centre": [31, 4], "size": [2, 2]}]},
+            "outside the image of (30, 20)",
+        ),
         ({"file": "a.png", "frame": "px", "objects": [{"centre": [3, 4], "size": [2, 0]}]}, "size must be above 0"),
         (
             {"file": "a.png", "frame": "px", "objects": [{"centre": [3], "size": [2, 2]}]},
             "2 finite numbers as 'centre'",
         ),
-        ({"file": "a.png", "frame": "px", "objects": [{"centre": [3, 4]}]}, "2 numbers as 'size'"),
+        ({"file": "a.png", "frame": "px", "objects": [{"centre": [3, 4]}]}, "2 finite numbers as 'size'"),
     ],
 )
 def test_entry_that_does_not_hold_is_told_and_the_others_are_used(archive, settings, scan, reason):
@@ -157,7 +160,7 @@ def test_centre_outside_its_image_is_refused(archive, settings):
     summary, (volume,) = _ingest(archive, settings)
     outcome, reason = _outcome(summary, "centres.csv")
     assert outcome == "quarantined"
-    assert "1 points lie outside the image of (30, 20) pixels" in reason
+    assert reason.startswith("1 of 1 objects have their centre outside the image of (30, 20) voxels")
     assert volume.annotations is None
 
 
@@ -338,9 +341,9 @@ def test_run_killed_between_images_and_annotations_is_completed(archive, setting
     _ingest(archive, settings)
     write_png(archive / "images" / "a.png", FIELD + 5)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.sources.ingest.annotate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pipeline.sources.ingest.annotate", lambda **_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             ingest(archive, settings)
     _, (volume,) = _ingest(archive, settings)
     assert len(volume.annotations) == 2
-    assert volume.array.max() == 5
+    assert np.asarray(volume.array).max() == 5

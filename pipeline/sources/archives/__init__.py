@@ -1,0 +1,1 @@
+"""Archive files and media directories: what lies in them, taken out safely."""
