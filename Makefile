@@ -44,11 +44,13 @@ bench: venv
 	@for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 # pip's own `--group` needs pip 25.1. Torch's build label and its CUDA wheels are left out: torch 2.13.0 names
-# the CUDA wheels it needs itself, and a machine without them gets the CPU build from the same line.
+# the CUDA wheels it needs itself, and a machine without them gets the CPU build from the same line. Torch stays as
+# it is: another one is chosen by editing its line, and measuring.
 lock:
 	@python=$$($(FIND_PYTHON)); $$python -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq --upgrade pip
-	@build/lock/bin/python -m pip install -qq '.[pretrained]' --group dev
+	@grep '^torch==' requirements.lock > build/lock/torch
+	@build/lock/bin/python -m pip install -qq '.[pretrained]' --group dev -c build/lock/torch
 	@sed -n '/^#/p' requirements.lock > build/lock/new
 	@build/lock/bin/python -m pip freeze --all --exclude pip --exclude cellscan \
 		| sed -e 's/+cpu$$//; s/+cu[0-9]*$$//' -e '/^nvidia-/d; /^cuda-/d; /^triton==/d' >> build/lock/new

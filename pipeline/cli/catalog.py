@@ -104,14 +104,15 @@ def file(
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.listing import file_lines
+        from pipeline.sources.catalog.records import readable
         from pipeline.sources.catalog.stories import file_story
 
         with _opened() as opened:
             story = file_story(opened, path)
         if story is None:
             there = path.expanduser().exists()
-            advice = f"`cellscan ingest {path}` reads it" if there else "and nothing is there"
-            screen.say(f"{path} was never ingested, {advice}")
+            advice = f"`cellscan ingest {readable(str(path))}` reads it" if there else "and nothing is there"
+            screen.say(f"{readable(str(path))} was never ingested, {advice}")
             screen.give({"path": str(path), "known": False, "exists": there})
             raise typer.Exit(FAILED)
         screen.say(*file_lines(story))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.sources.catalog.export import readable
+from pipeline.sources.catalog.records import readable
 
 if TYPE_CHECKING:
     from rich.table import Table

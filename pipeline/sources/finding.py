@@ -1,13 +1,13 @@
 """What an archive holds now, against what the catalog knows: the files to read, and those that stay as they are."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from pipeline.sources.annotations.layouts import label_rule
-from pipeline.sources.catalog import FileRecord, ItemKind
+from pipeline.sources.catalog import FileRecord
 from pipeline.sources.opening import Opened, Openings
-from pipeline.sources.walk import FoundFile, walk
+from pipeline.sources.walk import FoundFile, looked_into, walk
 from pipeline.volumes.store import VolumeStore
 
 
@@ -38,12 +38,11 @@ class Finding:
         self._openings = openings
         self._whole = cache(store.has)
         self.opened = Opened()
-        self.files = {str(file.path): file for file in walk(root, leave_out)}
-        self._closed = {
-            path: file for path, file in self.files.items() if file.kind == "archive" and self._is_same(path, file)
-        }
+        alike = {(path, row.size, row.mtime_ns) for path, row in known.items() if path not in self._fallen}
+        self.files = {str(file.path): file for file in walk(root, leave_out, alike)}
+        self._closed = {path: self.files[path] for path in self._known_ones() if known[path].kind == "archive"}
         members = [path for path in known if self._archive_of(path) is not None]
-        self.same = {path for path, file in self.files.items() if self._is_same(path, file)} | set(members)
+        self.same = {*self._known_ones(), *members}
         self.files.update({path: self._placeholder(path) for path in members})
         self._open(file for path, file in list(self.files.items()) if file.kind == "archive" and path not in self.same)
         self.gone = [path for path in known if path not in self.files]
@@ -59,10 +58,12 @@ class Finding:
         self.reach(paths)
 
     def reach(self, paths: Iterable[str]) -> None:
-        """Open the archive files that hold ``paths``, so that their bytes can be read."""
+        """Open the archive files that hold ``paths``, so that their bytes can be read; look what kind they are of."""
         needed = {archive for path in paths if (archive := self._archive_of(path)) is not None}
         wanted = [self._closed.pop(archive) for archive in needed]
         self._open(wanted)
+        for path in paths:
+            self.files[path] = looked_into(self.files[path])
 
     def _open(self, archives: Iterable[FoundFile]) -> None:
         opened = self._openings.open(archives, self._root)
@@ -76,14 +77,17 @@ class Finding:
         self.files.update(opened.members)
         self.files.update(opened.refused_members)
 
-    def _is_same(self, path: str, file: FoundFile) -> bool:
-        known = self._known.get(path)
-        return (
-            known is not None
-            and (known.size, known.mtime_ns, known.reader) == (file.size, file.mtime_ns, self._reader)
-            and known.kind in roles(file)
-            and (known.kind != "image" or all(self._whole(one) for one in known.volume_ids))
-        )
+    @cached_property
+    def _fallen(self) -> set[str]:
+        """Files that are to be read again though they did not change, and the archive files that hold them."""
+        paths = {path for path, row in self._known.items() if not self._stands(row)}
+        return paths | {str(folder) for path in paths for folder in Path(path).parents}
+
+    def _stands(self, row: FileRecord) -> bool:
+        return row.reader == self._reader and (row.kind != "image" or all(self._whole(one) for one in row.volume_ids))
+
+    def _known_ones(self) -> list[str]:
+        return [path for path, file in self.files.items() if file.kind == "known"]
 
     def _archive_of(self, path: str) -> str | None:
         """The unopened archive file that holds ``path``."""
@@ -94,15 +98,6 @@ class Finding:
     def _placeholder(self, path: str) -> FoundFile:
         known = self._known[path]
         return FoundFile(Path(path), path, known.size, known.mtime_ns, "other", known.reason)
-
-
-def roles(file: FoundFile) -> tuple[ItemKind, ...]:
-    """What a file may be in the catalog; DICOM files tell only when they are read."""
-    if file.kind == "dicom":
-        return ("image", "annotation", "directory")
-    if file.kind in ("other", "archive"):
-        return (file.kind,)
-    return ("annotation",) if file.kind == "table" or is_label_map(file) else ("image",)
 
 
 def is_label_map(file: FoundFile) -> bool:

@@ -172,7 +172,7 @@ class _Run:
     def _read(self, dicom: list[Unit], taking: Taking) -> None:
         finding = self.finding
         fresh = [file for path, file in finding.files.items() if path not in finding.same and is_image(file)]
-        units, refusals = image_units(fresh)
+        units, refusals = image_units(fresh, finding.files)
         units = [*dicom, *units]
         waiting = Rows([taking.refused(refusal) for refusal in refusals])
         options = asdict(self.options)

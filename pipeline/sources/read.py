@@ -68,7 +68,7 @@ def _files(root: Path, openings: Openings) -> dict[str, FoundFile]:
 def _units(files: dict[str, FoundFile], decoders: Decoders) -> list[Unit]:
     dicom = {path: str(file.location) for path, file in files.items() if file.kind == "dicom"}
     plan = dicom_plan(read_headers(dicom, decoders))
-    units, refusals = image_units([file for file in files.values() if file.kind in _IMAGES])
+    units, refusals = image_units([file for file in files.values() if file.kind in _IMAGES], files)
     for refusal in [*plan.refusals, *refusals]:
         if refusal.outcome == "quarantined":
             raise SourceError(refusal.reason)
@@ -84,14 +84,14 @@ def _load(reply: Reply) -> list[LoadedScan]:
             raise SourceError(refused["reason"])
     return [
         LoadedScan(
-            image=np.asarray(StoredArray.open(Path(raw["image"]))),
+            image=np.asarray(StoredArray.open(Path(raw["image"]["path"]))),
             grid=grid_from_json(raw["grid"]),
             modality=raw["modality"],
             attributes=raw["attributes"],
             notes=tuple(raw["notes"]),
             files=tuple(raw["files"]),
             part=raw["part"],
-            content=raw["content"],
+            content=raw["image"]["content"],
         )
         for raw in reply["scans"]
     ]

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.sources.catalog import FileRecord, ItemKind, Outcome, VolumeRecord
@@ -11,6 +10,7 @@ from pipeline.sources.patients import PatientKeys
 from pipeline.sources.units import Refusal, Unit
 from pipeline.sources.walk import FoundFile
 from pipeline.volumes import Volume
+from pipeline.volumes.arrays import WrittenArray
 from pipeline.volumes.read import grid_from_json
 from pipeline.volumes.store import VolumeStore
 
@@ -104,12 +104,11 @@ class Taking:
     def _put(self, unit: Unit, scan: dict[str, Any]) -> VolumeRecord:
         part = {"part": scan["part"]} if scan["part"] else {}
         volume = self._store.put(
-            image=Path(scan["image"]),
+            image=WrittenArray.from_json(scan["image"]),
             grid=grid_from_json(scan["grid"]),
             patient_key=self._keys.key(scan["patient_id"]) if scan["patient_id"] else None,
             modality=scan["modality"],
             attributes={**scan["attributes"], **part},
-            volume_id=scan["volume_id"],
             study=unit.study,
             series=unit.series,
         )

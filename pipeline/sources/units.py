@@ -11,7 +11,8 @@ from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.decoding.jobs import Job
 from pipeline.sources.identifiers import uid_digest
 
-_BATCH = 64
+# One message to a decoder costs about a millisecond, so it names many files.
+_BATCH = 256
 # Kinds of header that make scans, and whether the files of one series are read together.
 _READ_TOGETHER = {"slice": "series", "enhanced": "enhanced", "slide": "slide"}
 _READ_ALONE = {"plane": "plane"}

@@ -2,15 +2,16 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import SourceError
 from pipeline.sources.archives.streams import archive_format
 
-FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other"]
+FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other", "known"]
+Known = Set[tuple[str, int, int]]
 
 _HEAD_BYTES = 512
 _PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -37,7 +38,8 @@ class FoundFile:
     """A file below ``root``.
 
     ``path`` is absolute and names the file in the catalog; ``relative`` is POSIX style. ``location`` is where its bytes
-    are: the same, but for a member of an archive file, which lies unpacked elsewhere while it is read.
+    are: the same, but for a member of an archive file, which lies unpacked elsewhere while it is read. ``kind`` is
+    ``known`` for a file that is as it was and was not looked into.
     """
 
     path: Path
@@ -59,40 +61,53 @@ def archive_root(path: Path) -> Path:
     return resolved.parent if resolved.is_file() and resolved.name.upper() == "DICOMDIR" else resolved
 
 
-def walk(root: Path, leave_out: Path | None = None) -> list[FoundFile]:
+def walk(root: Path, leave_out: Path | None = None, known: Known = frozenset()) -> list[FoundFile]:
     """Every file below ``root`` (or ``root`` itself), in a stable order; links to folders are not followed.
 
     Args:
         root: folder or file.
         leave_out: a folder below ``root`` that is no part of the archive (cellscan's own home).
+        known: path, size and time of change of files that need not be looked into: their kind is ``known``.
 
     Raises:
         SourceError: there is nothing at ``root``.
     """
     if root.is_file():
-        return [found(root, root.parent)]
+        return [_found(str(root), root.name, root, known)]
     if not root.is_dir():
         raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
-    return [found(path, root) for path in _paths(root, leave_out)]
+    cut = len(str(root).rstrip("/")) + 1
+    return [_found(path, path[cut:], entry, known) for path, entry in _entries(str(root), str(leave_out))]
 
 
-def found(path: Path, root: Path) -> FoundFile:
+def looked_into(file: FoundFile) -> FoundFile:
+    """The same file with its kind, where that was left open."""
+    if file.kind != "known":
+        return file
+    kind, reason = kind_of(file.location, file.path.name)
+    return replace(file, kind=kind, reason=reason)
+
+
+def _found(path: str, relative: str, entry: os.DirEntry[str] | Path, known: Known) -> FoundFile:
     """What one file is. It is not read beyond its first bytes."""
-    relative = path.relative_to(root).as_posix()
     try:
-        status = path.stat()
+        status = entry.stat()
     except OSError as error:
-        return FoundFile(path, relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
+        return FoundFile(Path(path), relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
     if not stat.S_ISREG(status.st_mode):
-        return FoundFile(path, relative, 0, status.st_mtime_ns, "other", "not a regular file; links are not followed")
-    kind, reason = kind_of(path, path.name)
-    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, kind, reason)
+        reason = "not a regular file; links are not followed"
+        return FoundFile(Path(path), relative, 0, status.st_mtime_ns, "other", reason)
+    kind: FileKind = "known"
+    reason = ""
+    if (path, status.st_size, status.st_mtime_ns) not in known:
+        kind, reason = kind_of(path, entry.name)
+    return FoundFile(Path(path), relative, status.st_size, status.st_mtime_ns, kind, reason)
 
 
-def kind_of(location: Path, name: str) -> tuple[FileKind, str]:
+def kind_of(location: Path | str, name: str) -> tuple[FileKind, str]:
     """The kind of the bytes at ``location``, of a file that is called ``name``; and why it is ``other``."""
     try:
-        with location.open("rb", buffering=0) as stream:
+        with open(location, "rb", buffering=0) as stream:  # noqa: PTH123 - a Path costs as much as the reading
             head = stream.read(_HEAD_BYTES)
     except OSError as error:
         return "other", f"cannot be opened ({type(error).__name__})"
@@ -110,12 +125,18 @@ def stem(relative: str) -> str:
     return name
 
 
-def _paths(root: Path, leave_out: Path | None) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if Path(folder) / name != leave_out)
-        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
-        for name in sorted([*files, *linked]):
-            yield Path(folder) / name
+def _entries(folder: str, leave_out: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files, and links to folders as what they are; a folder's own files come before those of its folders."""
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:
+        return  # as os.walk: a folder that may not be entered holds nothing for us
+    folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    yield from ((entry.path, entry) for entry in entries if not entry.is_dir(follow_symlinks=False))
+    for entry in folders:
+        if entry.path != leave_out:
+            yield from _entries(entry.path, leave_out)
 
 
 def _kind(head: bytes, name: str) -> tuple[FileKind, str]:

@@ -10,7 +10,9 @@ import hashlib
 import itertools
 import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -28,6 +30,7 @@ _CRC, _KIND = "chunk_crc32", "array"
 _CHUNK_3D, _BLOCK_3D = (32, 128, 128), (16, 32, 32)
 _CHUNK_2D, _BLOCK_2D = (512, 512), (64, 512)
 _CHANNELS_TOGETHER = 4
+_SLAB_BYTES = 16 << 20
 
 
 class Voxels(Protocol):
@@ -40,6 +43,23 @@ class Voxels(Protocol):
     @property
     def ndim(self) -> int: ...
     def __getitem__(self, region: Any, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class WrittenArray:
+    """A file that `write_array` wrote; ``content`` is the digest of what is in it (see `content_digest`)."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    content: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"path": str(self.path), "shape": list(self.shape), "dtype": self.dtype.str, "content": self.content}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "WrittenArray":
+        return cls(Path(raw["path"]), tuple(raw["shape"]), np.dtype(raw["dtype"]), raw["content"])
 
 
 class DamagedArray(SourceError):
@@ -134,12 +154,8 @@ class StoredArray:
         return _damage(self.path)
 
 
-def write_array(path: Path, voxels: Voxels) -> str:
-    """Write ``(channel, i, j[, k])`` chunk by chunk, whatever its size; the file is whole when this returns.
-
-    Returns:
-        The content's digest (see `content_digest`), taken on the way.
-    """
+def write_array(path: Path, voxels: Voxels) -> WrittenArray:
+    """Write ``(channel, i, j[, k])`` slab by slab, whatever its size; the file is whole when this returns."""
     import blosc2
 
     shape = _turned(voxels.shape)
@@ -155,23 +171,31 @@ def write_array(path: Path, voxels: Voxels) -> str:
         mode="w",
     )
     digest = _digest_of(voxels)
-    for region, piece in _pieces(voxels):
-        digest.update(hashlib.sha256(piece.data).digest())
-        storage[region] = piece
+    with ThreadPoolExecutor(1) as hashing:  # SHA-256 lets go of the interpreter, and costs half as much as the rest
+        waiting: deque[Future[bytes]] = deque()
+        for region, slab in _slabs(voxels, shape, chunks):
+            waiting.append(hashing.submit(_chunk_digests, slab, chunks))
+            storage[region] = slab
+            if len(waiting) > 1:
+                digest.update(waiting.popleft().result())
+        for digests in waiting:
+            digest.update(digests.result())
     chunk = storage.schunk
     sums = np.array([zlib.crc32(chunk.get_chunk(number)) for number in range(chunk.nchunks)], dtype="<u4")
     chunk.vlmeta[_CRC] = sums.tobytes()
     chunk.vlmeta[_KIND] = _kind(storage)
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    return digest.hexdigest()
+    return WrittenArray(path, tuple(voxels.shape), np.dtype(voxels.dtype), digest.hexdigest())
 
 
 def content_digest(voxels: Voxels) -> str:
     """SHA-256 (hex) over dtype, shape and the digests of all chunks: equal content gives equal digests."""
+    shape = _turned(voxels.shape)
+    chunks, _ = _chunk_shapes(shape)
     digest = _digest_of(voxels)
-    for _, piece in _pieces(voxels):
-        digest.update(hashlib.sha256(piece.data).digest())
+    for _, slab in _slabs(voxels, shape, chunks):
+        digest.update(_chunk_digests(slab, chunks))
     return digest.hexdigest()
 
 
@@ -179,14 +203,31 @@ def _digest_of(voxels: Voxels) -> Any:
     return hashlib.sha256(f"{np.dtype(voxels.dtype).str} {tuple(voxels.shape)}".encode())
 
 
-def _pieces(voxels: Voxels) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """Every chunk's region in stored order, and its voxels, contiguous."""
-    shape = _turned(voxels.shape)
-    chunks, _ = _chunk_shapes(shape)
-    starts = itertools.product(*(range(0, n, step) for n, step in zip(shape, chunks, strict=True)))
-    for start in starts:
-        region = tuple(slice(a, min(a + c, n)) for a, c, n in zip(start, chunks, shape, strict=True))
+def _slabs(
+    voxels: Voxels, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Regions of whole chunks in stored order, as large as `_SLAB_BYTES` allows, and their voxels, contiguous."""
+    sizes = list(chunks)
+    for axis in reversed(range(len(shape))):  # only trailing axes, so that chunks come in their order
+        grown = [*sizes[:axis], shape[axis], *sizes[axis + 1 :]]
+        if prod(grown) * np.dtype(voxels.dtype).itemsize > _SLAB_BYTES:
+            break
+        sizes = grown
+    for region in _tiles(shape, sizes):
         yield region, np.ascontiguousarray(_turn(voxels[_reversed(region)]))
+
+
+def _chunk_digests(slab: np.ndarray, chunks: tuple[int, ...]) -> bytes:
+    """The SHA-256 of every chunk of a slab, in order."""
+    return b"".join(
+        hashlib.sha256(np.ascontiguousarray(slab[region]).data).digest() for region in _tiles(slab.shape, chunks)
+    )
+
+
+def _tiles(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    starts = itertools.product(*(range(0, n, step) for n, step in zip(shape, sizes, strict=True)))
+    for start in starts:
+        yield tuple(slice(a, min(a + c, n)) for a, c, n in zip(start, sizes, shape, strict=True))
 
 
 def _chunk_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
 from pipeline.types import LabelMap
-from pipeline.volumes.arrays import DAMAGED, DamagedArray, StoredArray, Voxels, content_digest, write_array
+from pipeline.volumes.arrays import DAMAGED, DamagedArray, StoredArray, Voxels, WrittenArray, write_array
 from pipeline.volumes.read import annotations_to_json, volume_from_json, volume_to_json, voxel_digest
 from pipeline.volumes.volume import Annotations, Volume
 
@@ -43,7 +43,7 @@ class VolumeStore:
     def put(
         self,
         *,
-        image: Voxels | Path,
+        image: Voxels | WrittenArray,
         grid: Grid,
         name: str | None = None,
         patient_key: str | None = None,
@@ -52,14 +52,13 @@ class VolumeStore:
         subset: str | None = None,
         annotations: Annotations | None = None,
         label_map: LabelMap | Path | None = None,
-        volume_id: str | None = None,
         study: str | None = None,
         series: str | None = None,
     ) -> Volume:
         """Keep a volume; putting it again changes nothing but what is newly said about it.
 
         Args:
-            image: ``(channel, i, j[, k])``, or the path of a file by `write_array`, which is moved into the store.
+            image: ``(channel, i, j[, k])``, or a file by `write_array`, which is moved into the store.
             grid: its spatial shape must be the image's.
             name: safe to show; by default modality, the start of the id and the shape.
             patient_key: a keyed hash; `None` where the patient is not known: the volume stands for itself.
@@ -68,21 +67,16 @@ class VolumeStore:
             subset: ``train``, ``validation``, ``test``.
             annotations: on ``grid``.
             label_map: ``(i, j[, k])``, or the path of a file by `write_array` with a leading axis of 1, to move.
-            volume_id: the digest, where it was computed while the file was written.
             study: digest of the StudyInstanceUID; of a scan met under several, the first one stands.
             series: digest of the SeriesInstanceUID.
 
         Raises:
             ValueError: the shapes of image and grid differ.
         """
-        if not isinstance(image, Path):
-            written = self.incoming()
-            content = write_array(written, image)
-            image, volume_id = written, voxel_digest(content, grid)
-        array = StoredArray.open(image)
-        if array.shape[1:] != grid.shape:
-            raise ValueError(f"the image has spatial shape {array.shape[1:]}, its grid {grid.shape}")
-        volume_id = volume_id or voxel_digest(content_digest(array), grid)
+        written = image if isinstance(image, WrittenArray) else write_array(self.incoming(), image)
+        if written.shape[1:] != grid.shape:
+            raise ValueError(f"the image has spatial shape {written.shape[1:]}, its grid {grid.shape}")
+        volume_id = voxel_digest(written.content, grid)
         if not self.has(volume_id):
             volume = Volume(
                 volume_id=volume_id,
@@ -90,17 +84,17 @@ class VolumeStore:
                 patient_key=patient_key or volume_id,
                 modality=modality,
                 grid=grid,
-                channels=array.shape[0],
-                dtype=array.dtype,
+                channels=written.shape[0],
+                dtype=written.dtype,
                 array_path=self.folder(volume_id) / _IMAGE,
                 subset=subset,
                 attributes=dict(attributes),
                 study=study,
                 series=series,
             )
-            self._create(volume, image)
+            self._create(volume, written.path)
         else:
-            image.unlink()
+            written.path.unlink()
             self.describe(
                 volume_id, patient_key=patient_key, modality=modality, subset=subset, attributes=attributes, name=name
             )

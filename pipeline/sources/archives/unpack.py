@@ -91,7 +91,7 @@ def unpack(path: Path, out: Path, limits: UnpackLimits = UnpackLimits()) -> Unpa
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SourceError("the disk has no room for the unpacked archive: free some, and run again") from error
         raise SourceError(f"the {form} archive is damaged or cut") from error
-    except (EOFError, zipfile.BadZipFile, tarfile.TarError, ValueError) as error:
+    except (EOFError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
         taking.discard()
         raise SourceError(f"the {form} archive is damaged or cut") from error
     except BaseException:

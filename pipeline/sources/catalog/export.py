@@ -14,6 +14,7 @@ from pipeline.progress import Progress
 from pipeline.sources.catalog import tables as t
 from pipeline.sources.catalog.catalog import Catalog
 from pipeline.sources.catalog.engine import reading
+from pipeline.sources.catalog.records import readable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,11 +60,6 @@ def export_table(catalog: Catalog, name: str, out: Path, progress: Progress | No
     finally:
         unfinished.unlink(missing_ok=True)
     return done
-
-
-def readable(path: str) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 are shown as ``\\\\udcff``."""
-    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
 def _files(connection: Connection) -> _Rows:

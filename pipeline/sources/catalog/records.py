@@ -43,9 +43,17 @@ class FileRecord:
 
     def relative_to(self, root: Path | None) -> FileOutcome:
         """The outcome, by path relative to ``root`` (the file's name where ``root`` is the file itself)."""
-        path = Path(self.path)
-        name = path.name if path == root else (self.path if root is None else path.relative_to(root).as_posix())
-        return FileOutcome(name, self.outcome, self.reason, self.volume_ids, self.kind)
+        return FileOutcome(self._below(root), self.outcome, self.reason, self.volume_ids, self.kind)
+
+    def _below(self, root: Path | None) -> str:
+        if root is None:
+            return self.path
+        base = str(root).rstrip("/")  # text: a Path a file would be most of what a second ingest costs
+        if self.path == base:
+            return root.name
+        if not self.path.startswith(base + "/"):
+            raise ValueError("the file does not lie below the folder")
+        return self.path[len(base) + 1 :]
 
 
 @dataclass(frozen=True)
@@ -81,3 +89,8 @@ class AnnotationRecord:
     objects: int
     labels: dict[str, int] = field(default_factory=dict)
     from_points: bool = False
+
+
+def readable(path: str) -> str:
+    """A path as text that can be written anywhere: bytes that are no UTF-8 are shown as ``\\\\udcff``."""
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()

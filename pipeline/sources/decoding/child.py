@@ -25,7 +25,6 @@ def serve() -> None:
     os.dup2(silence, 2)
     _limit_memory()
     warnings.simplefilter("ignore")  # decoders warn with header values in the text
-    _relax_pydicom()
     while (job := receive(sys.stdin.buffer)) is not None:
         send(replies, answer(job))
 
@@ -74,16 +73,6 @@ def _limit_memory() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-
-
-def _relax_pydicom() -> None:
-    """Values that break DICOM's letter (dates, UIDs) are no reason to refuse a scan; what matters is checked here."""
-    import logging
-
-    import pydicom
-
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
 if __name__ == "__main__":

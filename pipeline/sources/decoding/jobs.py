@@ -85,7 +85,9 @@ def _dicomdir(job: Job) -> Reply:
 
 def _deidentify(job: Job) -> Reply:
     from pipeline.sources.deidentification.job import deidentify_files
+    from pipeline.sources.dicom.header import relaxed_pydicom
 
+    relaxed_pydicom()
     return deidentify_files(job)
 
 
@@ -113,11 +115,10 @@ def _scans(scans: list[LoadedScan | RefusedFiles], job: Job) -> Reply:
 
 
 def _written(scan: LoadedScan, files: list[str], out: Path) -> dict[str, Any]:
-    content = write_array(out, scan.image)
+    written = write_array(out, scan.image)
     return {
-        "image": str(out),
-        "content": content,
-        "volume_id": voxel_digest(content, scan.grid),
+        "image": written.to_json(),
+        "volume_id": voxel_digest(written.content, scan.grid),
         "grid": grid_to_json(scan.grid),
         "modality": scan.modality,
         "attributes": scan.attributes,

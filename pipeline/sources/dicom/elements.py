@@ -84,6 +84,21 @@ def scan_image(path: str | os.PathLike[str], keywords: tuple[str, ...]) -> Eleme
     return _scan(path, wanted(keywords), whole=True)
 
 
+def scan_meta(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Where the data set begins, and the transfer syntax that it is in; nothing of it is read or inflated.
+
+    Raises:
+        HandOver: not a file with preamble and file meta group.
+        OSError: the file cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        position, syntax, _ = _meta(_Window(descriptor))
+        return position, syntax
+    finally:
+        os.close(descriptor)
+
+
 @cache
 def wanted(keywords: tuple[str, ...], optional: tuple[str, ...] = ()) -> _Wanted:
     """The table for ``keywords`` and ``optional`` ones.

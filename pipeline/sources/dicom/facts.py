@@ -17,7 +17,7 @@ _ATTRIBUTES = {
 }
 KEYWORDS = (*_ATTRIBUTES, "StudyDate", "BitsAllocated", "BitsStored", "HighBit", "LossyImageCompression")
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")  # with dots: ACR-NEMA 2.0
-_IMPLICIT = b"1.2.840.10008.1.2\0"
+_SYNTAX_TAG, _IMPLICIT, _EXPLICIT = b"\2\0\x10\0UI", b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
 _PROGRAMS = (b"\x7fELF", b"MZ", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
@@ -52,8 +52,9 @@ def remarks(values: Values, path: Path) -> tuple[str, ...]:
         head = stream.read(1024)
     if head.startswith(_PROGRAMS):
         found.append("the file's preamble looks like a program (PS3.10 7.1): it was not used")
-    if _is_explicit_after_all(head):
-        found.append("the file says that its elements have no value representations, but they have")
+    odd = _other_representations(head)
+    if odd:
+        found.append(odd)
     return tuple(found)
 
 
@@ -67,13 +68,22 @@ def _is_date(stated: str) -> bool:
         return False
 
 
-def _is_explicit_after_all(head: bytes) -> bool:
-    """Whether the first element behind the meta group of an implicit file has a representation (PS3.5 7.1.3)."""
-    if head[128:132] != b"DICM" or _IMPLICIT not in head:
-        return False
+def _other_representations(head: bytes) -> str:
+    """Whether the first element behind the meta group has a value representation just where the transfer syntax says
+    that it has none (PS3.5 7.1.2, 7.1.3).
+    """
+    at = head.find(_SYNTAX_TAG)
+    if head[128:132] != b"DICM" or head[136:138] != b"UL" or at < 0:
+        return ""
     behind = 144 + int.from_bytes(head[140:144], "little")
     representation = head[behind + 4 : behind + 6]
-    return len(representation) == 2 and representation.isalpha() and representation.isupper()
+    has = len(representation) == 2 and representation.isalpha() and representation.isupper()
+    syntax = head[at + 8 : at + 8 + int.from_bytes(head[at + 6 : at + 8], "little")].strip(b"\0 ")
+    if has and syntax == _IMPLICIT:
+        return "the file says that its elements have no value representations, but they have"
+    if not has and syntax == _EXPLICIT and representation:
+        return "the file says that its elements have value representations, but they have none"
+    return ""
 
 
 def millimetres(values: Values, *keywords: str) -> float | None:

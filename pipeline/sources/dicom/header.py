@@ -8,10 +8,10 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import SourceError
-from pipeline.sources.dicom.elements import HandOver, scan_header
+from pipeline.sources.dicom.elements import HandOver, scan_header, scan_meta
 from pipeline.sources.dicom.sop_classes import HeaderKind, kind_of
 from pipeline.sources.dicom.transfer_syntaxes import DEFLATED
 from pipeline.sources.scan import VOLUME_BYTES
@@ -23,6 +23,7 @@ _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceU
 _OPTIONAL = ("ConcatenationUID",)
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 HEADER_BYTES = 256 << 20
+_UNDEFINED, _DELIMITER_BYTES = 0xFFFFFFFF, 8
 
 
 class Values(Protocol):
@@ -60,6 +61,8 @@ def read_header(path: Path) -> Header:
     if len(sop_class) > 64 or not _UID.fullmatch(sop_class):
         raise SourceError("SOPClassUID is no valid identifier: the header is damaged")
     kind = kind_of(sop_class)
+    if kind == "ignored" and not text(values, "SOPClassUID"):
+        raise SourceError("the data set behind the file meta group has no SOPClassUID: cut or damaged")
     header = Header(
         kind=kind,
         series_uid=text(values, "SeriesInstanceUID"),
@@ -83,6 +86,7 @@ def _index_values(path: Path) -> tuple[Values, str]:
         return elements, elements.media_class
     except (HandOver, OSError):
         dataset = open_dataset(path)
+        _check_last(dataset)
         return dataset, text(dataset.file_meta, "MediaStorageSOPClassUID")
 
 
@@ -124,12 +128,12 @@ def open_until(path: Path, pixels: bool = False) -> "tuple[FileDataset, int]":
         with _Bounded(path, pixels) as stream:
             head = stream.read(2048)
             if DEFLATED.encode() in head:
-                _check_inflated_size(stream)
+                _check_inflated_size(path)
             stream.seek(0)
             dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=head[128:132] != b"DICM")
             end = stream.tell()
         if pixels:
-            _check_whole(dataset)
+            _check_whole(dataset, path.stat().st_size)
         return dataset, end
     except SourceError:
         raise
@@ -222,27 +226,36 @@ class _Bounded(io.BufferedReader):
         return super().read(left if size is None or size < 0 else min(size, left))
 
 
-def _check_whole(dataset: "FileDataset") -> None:
+def _check_whole(dataset: "FileDataset", size: int) -> None:
     """pydicom hands over what it could read; a file that is cut shows in its last element, or in none at all."""
     if "PixelData" not in dataset:
         raise SourceError("the file ends before or inside its pixel data")
-    last = dataset.get_item(max(dataset.keys()))
+    _check_last(dataset)
+    pixels = dataset.get_item("PixelData")
+    encapsulated = getattr(pixels, "length", None) == _UNDEFINED and isinstance(pixels.value, bytes)
+    if encapsulated and pixels.value_tell + len(pixels.value) + _DELIMITER_BYTES > size:
+        raise SourceError("the file is cut inside the delimiter of its pixel data")
+
+
+def _check_last(dataset: "FileDataset") -> None:
+    last = dataset.get_item(max(dataset.keys())) if dataset.keys() else None
     declared, value = getattr(last, "length", None), getattr(last, "value", None)
-    if isinstance(value, bytes) and declared not in (None, 0xFFFFFFFF) and len(value) < declared:
+    if isinstance(value, bytes) and declared not in (None, _UNDEFINED) and len(value) < declared:
         raise SourceError(f"the file is cut: its last element declares {declared} bytes, {len(value)} are there")
 
 
-def _check_inflated_size(stream: BinaryIO) -> None:
-    stream.seek(0)
-    meta = relaxed_pydicom().filereader.read_partial(stream, lambda tag, *_: tag >= 0x00030000).file_meta
-    if meta.get("TransferSyntaxUID", "") != DEFLATED:
+def _check_inflated_size(path: Path) -> None:
+    """By inflating in pieces that are not kept: pydicom inflates a data set as a whole, whatever is asked of it."""
+    try:
+        start, syntax = scan_meta(path)
+    except HandOver as error:
+        raise SourceError("a deflated file must begin with a preamble and a whole file meta group") from error
+    if syntax != DEFLATED:
         return
-    stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
     inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    for block in iter(lambda: stream.read(1 << 16), b""):
-        pending = block
-        while pending:
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while pending := inflate.unconsumed_tail or stream.read(1 << 16):
             total += len(inflate.decompress(pending, 1 << 22))
             if total > HEADER_BYTES:
                 raise SourceError(f"deflated data grow beyond {HEADER_BYTES >> 20} MiB: refused")
-            pending = inflate.unconsumed_tail

@@ -19,6 +19,10 @@ from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan, RefusedFiles
 
 
+# Slices that lie farther apart than this many times their thickness leave gaps: as meant, or as lost.
+_SPARSE = 1.5
+
+
 @dataclass(frozen=True)
 class _Failure:
     """A group that makes no volume."""
@@ -97,6 +101,9 @@ def _read(paths: list[Path]) -> tuple[list[Slice], list[RefusedFiles]]:
     patients = len({one.patient for one in slices})
     if patients > 1:
         raise SourceError(f"the series holds files of {patients} different patients")
+    modalities = sorted({one.modality for one in slices})
+    if len(modalities) > 1:
+        raise SourceError(f"the series holds images of {len(modalities)} modalities: {', '.join(modalities)}")
     return slices, []
 
 
@@ -214,6 +221,7 @@ def _volume(group: Group, copies: tuple[str, ...], options: ReadOptions) -> Load
     order = geometry.order([one.place for one in group.slices])
     slices = [group.slices[index] for index in order]
     first = slices[0]
+    _check_one_frame_of_reference(slices)
     image, grid, tilt = _straight(slices, options)
     return LoadedScan(
         image,
@@ -221,12 +229,21 @@ def _volume(group: Group, copies: tuple[str, ...], options: ReadOptions) -> Load
         first.modality,
         {**_shared(slices), **({"gantry_tilt_degrees": f"{tilt.degrees:.1f}"} if tilt else {})},
         patient_id=first.patient or None,
-        notes=_notes(slices, group.part, copies, tilt.note if tilt else ""),
+        notes=_notes(slices, group.part, copies, tilt.note if tilt else "", float(grid.spacing[2])),
         files=tuple(dict.fromkeys(one.path for one in slices)),
         copies=copies,
         digests={one.path: one.digest() for one in slices},
         part=group.part,
     )
+
+
+def _check_one_frame_of_reference(slices: list[Slice]) -> None:
+    frames = {one.frame_of_reference for one in slices} - {""}
+    if len(frames) > 1:
+        raise GeometryError(
+            f"the slices lie in {len(frames)} frames of reference (FrameOfReferenceUID), so their places cannot be "
+            "compared (PS3.3 C.7.4.1.1.1)"
+        )
 
 
 def _straight(slices: list[Slice], options: ReadOptions) -> tuple[np.ndarray, Grid, Straightened | None]:
@@ -252,8 +269,14 @@ def _shared(slices: list[Slice]) -> dict[str, str]:
     return {name: value for name, value in first.items() if all(one.attributes.get(name) == value for one in slices)}
 
 
-def _notes(slices: list[Slice], part: str, copies: tuple[str, ...], straightened: str) -> tuple[str, ...]:
+def _notes(
+    slices: list[Slice], part: str, copies: tuple[str, ...], straightened: str, step_mm: float
+) -> tuple[str, ...]:
+    studies, thickness = len({one.study for one in slices}), slices[0].place.thickness
+    sparse = len(slices) > 1 and thickness is not None and step_mm > _SPARSE * thickness
     remarks = [
+        f"the slices state {studies} studies: the first one's is taken" if studies > 1 else "",
+        f"slices of {thickness:g} mm lie {step_mm:g} mm apart: some may be missing" if sparse else "",
         f"one of several volumes of the series: {part}" if part else "",
         f"{len(copies)} identical copies of slices left out" if copies else "",
         straightened,

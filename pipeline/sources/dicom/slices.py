@@ -21,7 +21,7 @@ _KEYWORDS = tuple(
         (
             *("SOPClassUID", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
             *("SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "InstanceNumber"),
-            *("PatientID", "StudyInstanceUID", "Modality", "ImageType"),
+            *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType"),
             *facts.KEYWORDS,
         )
     )

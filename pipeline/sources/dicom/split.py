@@ -17,7 +17,7 @@ _NAMES = ("sagittal", "coronal", "axial")
 _STRAIGHT = 0.99
 # Beyond these, an attribute divides a series whose places do not repeat only where its groups lie among each other:
 # groups one behind the other could hide a missing slice between them.
-_OWN_STACKS = ("SliceThickness", "ImageType", "StackID")
+_OWN_STACKS = ("SliceThickness", "ImageType", "StackID", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,15 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
-from pipeline.sources.images.tiff_pixels import Meaning, Pages, check_chain, check_pages
+from pipeline.sources.images.tiff_pages import Pages, check_chain
+from pipeline.sources.images.tiff_pixels import Meaning, check_meaning
 from pipeline.sources.images.tiff_sizes import OmeImage, PixelSize, aperio_size, imagej_size, ome_images, tag_size
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import LoadedScan
 
 _FEWEST_SLICES = 5
 _UNNAMED = "QI"
+_DESCRIBED = ("shaped", "ome", "imagej", "svs")
 _IMAGE_BYTES = 128 << 30
 _MOST_PARTS = 10_000
 _RATIO, _RATIO_FROM_BYTES = 1000, 1 << 30
@@ -85,7 +87,7 @@ def _unreadable(error: Exception) -> SourceError:
 def _scans(tiff: Any, indices: bool) -> list[LoadedScan]:
     check_chain(tiff)
     stated = ome_images(tiff.ome_metadata) if tiff.is_ome and tiff.ome_metadata else []
-    described = _described(list(tiff.series), stated)
+    described = _described(_series(tiff), stated)
     kept = [
         (series, ome)
         for number, (series, ome) in enumerate(described)
@@ -103,6 +105,15 @@ def _scans(tiff: Any, indices: bool) -> list[LoadedScan]:
     ]
 
 
+def _series(tiff: Any) -> list[Any]:
+    """tifffile's series; where it falls back to single pages, the description that the file has does not fit it."""
+    series = list(tiff.series)
+    flavours = [name for name in _DESCRIBED if getattr(tiff, f"is_{name}")]
+    if not series or (flavours and series[0].kind not in flavours):
+        raise SourceError(f"the TIFF's description ({', '.join(flavours) or 'none'}) does not fit its pages: it is cut")
+    return series
+
+
 def _described(series: list[Any], stated: list[OmeImage]) -> list[tuple[Any, OmeImage | None]]:
     """Each image of the file with what OME-XML says of it."""
     if not stated:
@@ -116,15 +127,14 @@ class _Image:
     """One series of a TIFF: where each of its axes went."""
 
     def __init__(self, tiff: Any, meaning: Meaning, series: Any, ome: OmeImage | None, notes: tuple[str, ...]) -> None:
-        self.pages = Pages(tiff, series)
+        check_meaning(series.keyframe)
         self.meaning = meaning
         self.ome = ome
         self.page = series.keyframe
-        missing = check_pages(series, tiff.filehandle.size)
         inner = len(self.page.axes)
         axes, shape = series.axes[:-inner], series.shape[:-inner]
-        if prod(shape) != len(series.pages):
-            raise SourceError(f"the TIFF's axes {series.axes} of {series.shape} do not match its pages")
+        self.pages = Pages(tiff, series, prod(shape))
+        missing = self.pages.check()
         self.outer = _roles(axes, shape)
         self.shape = (
             meaning.channels * self.outer.get("C", 1),

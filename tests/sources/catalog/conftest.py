@@ -61,7 +61,7 @@ def cluster() -> Iterator[str]:
     try:
         if user is not None:
             os.chown(folder, user, -1)
-        run("initdb", "-U", "cellscan", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+        run("initdb", "-U", "cellscan", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:

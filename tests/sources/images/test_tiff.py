@@ -82,6 +82,16 @@ def test_imagej_states_microns_and_the_step_between_slices(tmp_path):
     np.testing.assert_array_equal(values, STACK.transpose(1, 3, 2, 0))
 
 
+@pytest.mark.parametrize("flavour", [{"imagej": True}, {"photometric": "minisblack"}])
+def test_stack_of_which_only_the_first_page_has_a_directory_is_whole_or_refused(tmp_path, flavour):
+    path = _write(tmp_path / "a.tif", STACK[:, 0], truncate=True, metadata={"axes": "ZYX"}, **flavour)
+    _, values = _one(path)
+    np.testing.assert_array_equal(values[0], STACK[:, 0].transpose(2, 1, 0))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SourceError, match="cut"):
+        load_tiff([path])
+
+
 def test_resolution_in_centimetres_counts_and_print_size_does_not(tmp_path):
     scan, _ = _one(_write(tmp_path / "a.tif", COLOUR, resolution=(20000, 10000), resolutionunit="CENTIMETER"))
     np.testing.assert_allclose(scan.grid.spacing, [0.0005, 0.001])
