@@ -1,7 +1,7 @@
 """What a decoder read → volumes in the store and rows for the catalog."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.sources.catalog import FileRecord, ItemKind, Outcome, VolumeRecord
@@ -57,7 +57,7 @@ class Taking:
         files = self._taken(unit, reply["scans"])
         for refused in reply["refused"]:
             for path in self._paths(refused["files"]):
-                files.setdefault(path, self._of(unit, path, refused["outcome"], refused["reason"]))
+                files[path] = self._refused_in_part(unit, path, refused, files.get(path))
         for scan in reply["scans"]:
             for path in self._paths(scan["copies"]):
                 files.setdefault(path, self._of(unit, path, "ignored", _COPY))
@@ -77,6 +77,17 @@ class Taking:
             path: self._of(unit, path, "ingested", "; ".join(notes[path]), tuple(volume_ids), digests.get(path))
             for path, volume_ids in became.items()
         }
+
+    def _refused_in_part(
+        self, unit: Unit, path: str, refused: dict[str, Any], taken: FileRecord | None
+    ) -> FileRecord:
+        """A file of which other volumes were taken keeps them, and is told as not taken whole."""
+        if taken is None:
+            return self._of(unit, path, refused["outcome"], refused["reason"])
+        if refused["outcome"] == "ignored":
+            return taken
+        reason = f"{len(taken.volume_ids)} volume(s) of it are taken, not all: {refused['reason']}"
+        return replace(taken, outcome="quarantined", reason=reason)
 
     def _paths(self, locations: list[str]) -> list[str]:
         return [self._path_at[where] for where in locations]

@@ -10,9 +10,8 @@ import hashlib
 import itertools
 import os
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -30,7 +29,7 @@ _CRC, _KIND = "chunk_crc32", "array"
 _CHUNK_3D, _BLOCK_3D = (32, 128, 128), (16, 32, 32)
 _CHUNK_2D, _BLOCK_2D = (512, 512), (64, 512)
 _CHANNELS_TOGETHER = 4
-_SLAB_BYTES = 16 << 20
+_SLAB_BYTES = 16 << 20  # a change of it, or of the chunks, renames every volume
 
 
 class Voxels(Protocol):
@@ -165,21 +164,17 @@ def write_array(path: Path, voxels: Voxels) -> WrittenArray:
         dtype=voxels.dtype,
         chunks=chunks,
         blocks=blocks,
-        cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.BITSHUFFLE], "nthreads": 2},
+        cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.BITSHUFFLE], "nthreads": 1},
         contiguous=True,
         urlpath=str(path),
         mode="w",
     )
     digest = _digest_of(voxels)
     with ThreadPoolExecutor(1) as hashing:  # SHA-256 lets go of the interpreter, and costs half as much as the rest
-        waiting: deque[Future[bytes]] = deque()
         for region, slab in _slabs(voxels, shape, chunks):
-            waiting.append(hashing.submit(_chunk_digests, slab, chunks))
+            hashed = hashing.submit(_slab_digest, slab)
             storage[region] = slab
-            if len(waiting) > 1:
-                digest.update(waiting.popleft().result())
-        for digests in waiting:
-            digest.update(digests.result())
+            digest.update(hashed.result())
     chunk = storage.schunk
     sums = np.array([zlib.crc32(chunk.get_chunk(number)) for number in range(chunk.nchunks)], dtype="<u4")
     chunk.vlmeta[_CRC] = sums.tobytes()
@@ -190,12 +185,12 @@ def write_array(path: Path, voxels: Voxels) -> WrittenArray:
 
 
 def content_digest(voxels: Voxels) -> str:
-    """SHA-256 (hex) over dtype, shape and the digests of all chunks: equal content gives equal digests."""
+    """SHA-256 (hex) over dtype, shape and the digests of all slabs: equal content gives equal digests."""
     shape = _turned(voxels.shape)
     chunks, _ = _chunk_shapes(shape)
     digest = _digest_of(voxels)
     for _, slab in _slabs(voxels, shape, chunks):
-        digest.update(_chunk_digests(slab, chunks))
+        digest.update(_slab_digest(slab))
     return digest.hexdigest()
 
 
@@ -217,11 +212,8 @@ def _slabs(
         yield region, np.ascontiguousarray(_turn(voxels[_reversed(region)]))
 
 
-def _chunk_digests(slab: np.ndarray, chunks: tuple[int, ...]) -> bytes:
-    """The SHA-256 of every chunk of a slab, in order."""
-    return b"".join(
-        hashlib.sha256(np.ascontiguousarray(slab[region]).data).digest() for region in _tiles(slab.shape, chunks)
-    )
+def _slab_digest(slab: np.ndarray) -> bytes:
+    return hashlib.sha256(slab.data).digest()
 
 
 def _tiles(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:

@@ -86,7 +86,8 @@ def _index_values(path: Path) -> tuple[Values, str]:
         return elements, elements.media_class
     except (HandOver, OSError):
         dataset = open_dataset(path)
-        _check_last(dataset)
+        if "SOPClassUID" in dataset:  # else it may be no DICOM at all
+            _check_last(dataset)
         return dataset, text(dataset.file_meta, "MediaStorageSOPClassUID")
 
 

@@ -272,10 +272,9 @@ def _shared(slices: list[Slice]) -> dict[str, str]:
 def _notes(
     slices: list[Slice], part: str, copies: tuple[str, ...], straightened: str, step_mm: float
 ) -> tuple[str, ...]:
-    studies, thickness = len({one.study for one in slices}), slices[0].place.thickness
+    thickness = slices[0].place.thickness
     sparse = len(slices) > 1 and thickness is not None and step_mm > _SPARSE * thickness
     remarks = [
-        f"the slices state {studies} studies: the first one's is taken" if studies > 1 else "",
         f"slices of {thickness:g} mm lie {step_mm:g} mm apart: some may be missing" if sparse else "",
         f"one of several volumes of the series: {part}" if part else "",
         f"{len(copies)} identical copies of slices left out" if copies else "",

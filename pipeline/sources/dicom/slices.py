@@ -42,6 +42,7 @@ class Slice:
     slope: float = 1.0
     intercept: float = 0.0
     patient: str = field(default="", repr=False)
+    frame_of_reference: str = field(default="", repr=False)
     modality: str = "OT"
     instance: float = 0.0
     attributes: dict[str, str] = field(default_factory=dict)
@@ -69,6 +70,7 @@ def read_slices(path: Path) -> list[Slice]:
             slope=slope,
             intercept=intercept,
             patient=text(values, "PatientID") or text(values, "StudyInstanceUID"),
+            frame_of_reference=text(values, "FrameOfReferenceUID"),
             modality=modality(values),
             instance=_instance(values),
             attributes=facts.attributes(values),

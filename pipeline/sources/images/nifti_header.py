@@ -146,8 +146,9 @@ def _scaling(raw: NiftiFields, colour: bool) -> tuple[float, float]:
 def _offset(raw: NiftiFields) -> int:
     minimum = 0 if raw.pair else raw.size + 4
     stated = raw.number("vox_offset")
-    if not np.isfinite(stated) or stated < 0 or 0 < stated < minimum or stated > _LARGEST_OFFSET:
-        raise SourceError(f"vox_offset must be at least {minimum} (at most {_LARGEST_OFFSET}), got {stated}")
+    possible = stated == 0 or minimum <= stated <= _LARGEST_OFFSET
+    if not possible or stated != int(stated):
+        raise SourceError(f"vox_offset must be whole and {minimum} … {_LARGEST_OFFSET}, got {stated}")
     return int(stated) or minimum
 
 

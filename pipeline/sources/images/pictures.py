@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
+from pipeline.sources.images.png_data import check_png
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
 
@@ -45,6 +46,8 @@ def read_pixels(path: Path, indices: bool = False) -> np.ndarray:
 def _read(path: Path, indices: bool) -> np.ndarray:
     with path.open("rb") as stream:
         head = stream.read(26)
+    if head.startswith(_PNG):
+        check_png(path)
     deep_colour = head.startswith(_PNG) and head[24] == 16 and head[25] != 0
     return _read_deep_png(path, head) if deep_colour else _read_pillow(path, indices)
 

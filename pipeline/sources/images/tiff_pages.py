@@ -12,6 +12,7 @@ from pipeline.sources.scan import VOLUME_BYTES
 
 _CACHE_BYTES = 256 << 20
 _MOST_PAGES = 1_000_000
+_HEADER_BYTES = 8
 _SEPARATE = 2
 
 
@@ -113,6 +114,8 @@ class Pages:
         more = (self.count - 1) * self.series.keyframe.nbytes if self._contiguous else 0
         if (offsets + counts).max() + more > self.tiff.filehandle.size:
             raise SourceError("the TIFF is cut: pixels lie behind its end")
+        if (offsets[counts > 0] < _HEADER_BYTES).any():
+            raise SourceError("the TIFF says that pixels lie in its own header: damaged")
         return int((counts == 0).sum())
 
     @cached_property

@@ -98,7 +98,7 @@ def test_2d_file_is_one_slice_and_trailing_ones_are_dropped(archive):
         (70, "<i2", [7777], "datatype code 7777"),
         (80, "<f4", [0.0], r"pixdim must be above 0, got \[0.0"),
         (80, "<f4", [-1.0], "pixdim must be above 0"),
-        (108, "<f4", [-5.0], "vox_offset must be at least 352"),
+        (108, "<f4", [-5.0], "vox_offset must be whole and 352"),
         (112, "<f4", [np.inf, 0.0], "scl_slope and scl_inter must be finite"),
         (254, "<i2", [0], "neither sform nor qform is given"),
         (108, "<f4", [np.inf], "vox_offset"),

@@ -25,7 +25,7 @@ from tests.sources.written import write_oblique_series
 
 USER, PASSWORD = "reader", "secret"
 ADDRESS = "http://127.0.0.1:8042/dicom-web"
-SLICES = 120
+SLICES = 80
 
 
 class Orthanc:
@@ -77,7 +77,7 @@ def until(what, seconds: float = 30.0) -> None:
         with contextlib.suppress(httpx.TransportError):
             if what():
                 return
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise AssertionError("it did not happen in time")
 
 
