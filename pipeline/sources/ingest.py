@@ -1,5 +1,6 @@
 """An archive → the catalog and the store: every file is accounted for, and no bad file ends the run."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,9 @@ from pipeline.volumes.store import VolumeStore
 
 Progress = Callable[[int, int, str], None]
 
-_SAVE_EVERY = 64
+# What is read is written into the catalog after so many files or seconds, whichever comes first: a run that is killed
+# reads no more than that again.
+_SAVE_FILES, _SAVE_SECONDS = 500, 2.0
 
 
 @dataclass(frozen=True)
@@ -179,11 +182,12 @@ class _Run:
         at = finding.at
         requests = (unit.request(str(self.store.incoming()), at, options) for unit in units)
         replies = self.decoders.run(requests)
+        saved = time.monotonic()
         for number, (unit, (_, reply)) in enumerate(zip(units, replies, strict=True), start=1):
             waiting.add(taking.take(unit, reply))
-            if len(waiting.files) >= _SAVE_EVERY:
+            if len(waiting.files) >= _SAVE_FILES or time.monotonic() - saved >= _SAVE_SECONDS:
                 self._save(waiting)
-                waiting = Rows()
+                waiting, saved = Rows(), time.monotonic()
             self.progress(number, len(units), "scans")
         self._save(waiting)
 
