@@ -10,12 +10,16 @@ from pipeline.sources.opening import Opened, Openings
 from pipeline.sources.walk import FoundFile, looked_into, walk
 from pipeline.volumes.store import VolumeStore
 
+_SHUT = "its folder cannot be opened this time"
+# Files that may need another one: NIfTI pairs, and NRRD headers with data files.
+_HALVES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".nhdr", ".nrrd")
+
 
 class Finding:
     """The files below ``root``, members of archive files among them.
 
     An archive file that did not change is not opened: what is known of its members stands, until one of them must be
-    read again because of another file.
+    read again because of another file. The same holds for a folder that cannot be opened this time.
 
     Args:
         root: a folder or file; what is in ``leave_out`` is no part of it.
@@ -41,7 +45,7 @@ class Finding:
         alike = {(path, row.size, row.mtime_ns) for path, row in known.items() if path not in self._fallen}
         self.files = {str(file.path): file for file in walk(root, leave_out, alike)}
         self._closed = {path: self.files[path] for path in self._known_ones() if known[path].kind == "archive"}
-        members = [path for path in known if self._archive_of(path) is not None]
+        members = [path for path in known if self._archive_of(path) is not None or self._is_shut(path)]
         self.same = {*self._known_ones(), *members}
         self.files.update({path: self._placeholder(path) for path in members})
         self._open(file for path, file in list(self.files.items()) if file.kind == "archive" and path not in self.same)
@@ -56,6 +60,27 @@ class Finding:
         """Take files off those that stay as they are; their archive files are opened for it."""
         self.same -= set(paths)
         self.reach(paths)
+
+    def directories(self) -> set[str]:
+        """Unchanged DICOMDIR files: what they name may have come or gone."""
+        return {path for path in self.same if self._known[path].kind == "directory"}
+
+    def companions(self) -> set[str]:
+        """Unchanged image files that a change of another file concerns, other than by their series.
+
+        That is what was read together with it, and halves whose other half may have come or gone.
+        """
+        if not self.same:
+            return set()
+        lost = [row for path, row in self._known.items() if path not in self.same and row.kind == "image"]
+        volumes = {one for row in lost for one in row.volume_ids}
+        stirred = _folders_of([*(path for path in self.files if path not in self.same), *self.gone])
+        return {
+            path
+            for path in self.same
+            if (row := self._known[path]).kind == "image"
+            and (volumes & {*row.volume_ids} or (_is_refused_half(row) and path.rpartition("/")[0] in stirred))
+        }
 
     def reach(self, paths: Iterable[str]) -> None:
         """Open the archive files that hold ``paths``, so that their bytes can be read; look what kind they are of."""
@@ -95,9 +120,28 @@ class Finding:
             return None
         return next((str(one) for one in Path(path).parents if str(one) in self._closed), None)
 
+    @cached_property
+    def _shut(self) -> set[str]:
+        return {path for path, file in self.files.items() if file.kind == "unreadable"}
+
+    def _is_shut(self, path: str) -> bool:
+        """Whether a file lies in a folder that cannot be opened this time: it is not gone for that."""
+        return bool(self._shut) and any(str(one) in self._shut for one in Path(path).parents)
+
     def _placeholder(self, path: str) -> FoundFile:
         known = self._known[path]
-        return FoundFile(Path(path), path, known.size, known.mtime_ns, "other", known.reason)
+        kind, reason = ("unreadable", _SHUT) if self._is_shut(path) else ("known", "")
+        return FoundFile(Path(path), path, known.size, known.mtime_ns, kind, reason)  # type: ignore[arg-type]
+
+
+def _folders_of(paths: Iterable[str]) -> set[str]:
+    """Every folder that one of the paths lies in, at any depth."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    return folders | {str(one) for folder in folders for one in Path(folder).parents}
+
+
+def _is_refused_half(row: FileRecord) -> bool:
+    return row.outcome == "quarantined" and row.path.lower().endswith(_HALVES)
 
 
 def is_label_map(file: FoundFile) -> bool:

@@ -109,6 +109,9 @@ class _Run:
         self.finding = Finding(root, settings.home, self.known, self.options.digest, self.store, openings)
         self.records: dict[str, FileRecord] = {}
         self.headers: dict[str, dict[str, Any]] = {}
+        self.again: list[str] = []
+        # Saved last: an archive file that is known is not opened, so its members must be known by then.
+        self.archives: list[FileRecord] = []
 
     def run(self) -> IngestSummary:
         finding = self.finding
@@ -124,24 +127,31 @@ class _Run:
         self._account(plan, taking)
         self._read(plan.units, taking)
         self._annotate(plan.annotations)
+        self._save(Rows(self.archives))
         return self._summary()
 
     def _index(self) -> None:
-        """Headers of the DICOM files to read, and of all others of their series."""
+        """Headers of the DICOM files to read, and of all others of their series.
+
+        Read again is also what was read together with a file that changed or went, a header whose other half may have
+        come, and every DICOMDIR.
+        """
         finding = self.finding
         fresh = [path for path, file in finding.files.items() if path not in finding.same and file.kind == "dicom"]
         self._read_headers(fresh)
         touched = {record.series for path, record in self.known.items() if path not in finding.same}
         touched |= {uid_digest(header.get("series_uid", "")) for header in self.headers.values()}
         touched.discard(None)
-        again = [
+        again = {
             path for path in finding.same if self.known[path].kind == "image" and self.known[path].series in touched
-        ]
-        finding.read_again(again)
+        }
+        self.again = sorted(again | finding.companions() | finding.directories())
+        finding.read_again(self.again)
         # What annotates is applied anew whenever something changed, so its bytes must be at hand.
         marks = [path for path in finding.same if self.known[path].kind == "annotation"]
         finding.reach(marks)
-        self._read_headers([*again, *(path for path in marks if finding.files[path].kind == "dicom")])
+        dicom = [path for path in [*self.again, *marks] if finding.files[path].kind == "dicom"]
+        self._read_headers(dicom)
 
     def _read_headers(self, paths: list[str]) -> None:
         at = {path: str(self.finding.files[path].location) for path in sorted(paths)}
@@ -151,9 +161,14 @@ class _Run:
             self.progress(len(self.headers), len(self.headers), "headers")
 
     def _forget(self) -> None:
-        # Annotation files are forgotten until they are applied: a run killed in between applies them again.
+        # Annotation files are forgotten until they are applied, and what is to be read again until it is: a run that is
+        # killed in between leaves nothing that looks done.
         waiting = [path for path, record in self.known.items() if record.kind == "annotation"]
-        self.catalog.forget([*self.finding.gone, *waiting])
+        forgotten = [*self.finding.gone, *self.again, *waiting]
+        holders = {str(holder) for path in forgotten for holder in Path(path).parents}
+        archives = {path: self.known[path] for path in holders & self.known.keys() & self.finding.files.keys()}
+        self.archives += [archives[path] for path in sorted(archives) if path in self.finding.same]
+        self.catalog.forget([*forgotten, *archives])
 
     def _account(self, plan: DicomPlan, taking: Taking) -> None:
         """Rows of everything that is no scan and no annotation."""
@@ -167,9 +182,12 @@ class _Run:
                 kind = "archive" if file.kind == "archive" else "other"
                 rows.append(taking.row(path, kind, "quarantined", opened.refused[path]))  # type: ignore[arg-type]
             elif file.kind == "archive":
-                rows.append(taking.row(path, "archive", "ingested", f"an archive of {opened.counts[path]} files"))
+                reason = f"an archive of {opened.counts[path]} files"
+                self.archives.append(taking.row(path, "archive", "ingested", reason))
             elif file.kind == "other":
                 rows.append(taking.row(path, "other", "ignored", file.reason))
+            elif file.kind == "unreadable":
+                rows.append(taking.unread(path, file.reason))
         self._save(Rows(rows))
 
     def _read(self, dicom: list[Unit], taking: Taking) -> None:

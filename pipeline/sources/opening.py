@@ -4,15 +4,21 @@ import contextlib
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.sources.archives.limits import UnpackLimits
 from pipeline.sources.decoding.decoders import Decoders
+from pipeline.sources.decoding.jobs import Reply
 from pipeline.sources.walk import FoundFile, kind_of
 
 # An archive in an archive in an archive is opened; what lies deeper is not.
 DEEPEST = 3
+_GROWS = (
+    "the archives in this archive file grow too much together: it may be a decompression bomb; if it is meant so, "
+    "unpack it and ingest the folder"
+)
 _LEFTOVER_SECONDS = 24 * 3600.0
 _TOO_DEEP = f"an archive file more than {DEEPEST} archives deep is not opened: unpack it and ingest the folder"
 
@@ -52,23 +58,22 @@ class Openings:
         """
         opened = Opened()
         level = list(files)
+        budget = _Budget(level)
         for depth in range(1, DEEPEST + 2):
             if depth > DEEPEST:
                 opened.refused.update({str(file.path): _TOO_DEEP for file in level})
                 break
-            level = self._one_level(level, root, opened)
+            level = self._one_level(level, root, opened, budget)
         return opened
 
-    def _one_level(self, files: list[FoundFile], root: Path, opened: Opened) -> list[FoundFile]:
-        by_location = {str(file.location): file for file in files}
-        jobs = [{"job": "unpack", "paths": [where], "out": str(self._place())} for where in by_location]
+    def _one_level(self, files: list[FoundFile], root: Path, opened: Opened, budget: "_Budget") -> list[FoundFile]:
         inner: list[FoundFile] = []
-        for job, reply in self._decoders.run(jobs):
-            archive = by_location[job["paths"][0]]
+        for archive, reply in self._unpacked(files, budget):
             if "error" in reply:
                 opened.refused[str(archive.path)] = reply["message"]
                 continue
             members = [_member(archive, root, *one) for one in reply["members"]]
+            budget.spend(archive, sum(member.size for member in members))
             opened.counts[str(archive.path)] = len(members) + len(reply["refused"])
             opened.members.update({str(member.path): member for member in members})
             for relative, reason in reply["refused"]:
@@ -78,8 +83,43 @@ class Openings:
             inner += [member for member in members if member.kind == "archive"]
         return inner
 
+    def _unpacked(self, files: list[FoundFile], budget: "_Budget") -> Iterator[tuple[FoundFile, Reply]]:
+        """Archives in archives one by one, so that each is told how much room the ones before it left."""
+        within = [file for file in files if file.unpacked is not None]
+        outer = [file for file in files if file.unpacked is None]
+        jobs = [{"job": "unpack", "paths": [str(file.location)], "out": str(self._place())} for file in outer]
+        for file, (_, reply) in zip(outer, self._decoders.run(jobs), strict=True):
+            yield file, reply
+        for file in within:
+            left = budget.left(file)
+            if left <= 0:
+                yield file, {"error": "SourceError", "message": _GROWS}
+                continue
+            job = {"job": "unpack", "paths": [str(file.location)], "out": str(self._place())}
+            yield file, self._decoders.one({**job, "limits": {"total_bytes": left}})
+
     def _place(self) -> Path:
         return self._own / uuid.uuid4().hex
+
+
+class _Budget:
+    """How much all archives in one archive file may come to together: else each level multiplies the last one's ratio.
+
+    The ratio and the size from which it counts are those of a single archive (`UnpackLimits`).
+    """
+
+    def __init__(self, files: Iterable[FoundFile]) -> None:
+        limits = UnpackLimits()
+        self._left = {str(file.path): max(limits.ratio_from_bytes, int(limits.ratio * file.size)) for file in files}
+
+    def left(self, file: FoundFile) -> int:
+        return self._left.get(self._outermost(file), 0)
+
+    def spend(self, file: FoundFile, count: int) -> None:
+        self._left[self._outermost(file)] = self.left(file) - count
+
+    def _outermost(self, file: FoundFile) -> str:
+        return next((str(one) for one in (file.path, *file.path.parents) if str(one) in self._left), "")
 
 
 def _member(archive: FoundFile, root: Path, relative: str, location: str | None, size: int) -> FoundFile:

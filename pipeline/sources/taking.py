@@ -15,6 +15,7 @@ from pipeline.volumes.read import grid_from_json
 from pipeline.volumes.store import VolumeStore
 
 _COPY = "holds the same slice as another file"
+_UNTOLD = "it is in no volume, and its reader does not say why: please report this"
 
 
 @dataclass
@@ -61,6 +62,8 @@ class Taking:
         for scan in reply["scans"]:
             for path in self._paths(scan["copies"]):
                 files.setdefault(path, self._of(unit, path, "ignored", _COPY))
+        for path in set(unit.paths) - set(files):
+            files[path] = self._of(unit, path, "quarantined", _UNTOLD)
         return Rows([files[path] for path in sorted(files)], volumes)
 
     def _taken(self, unit: Unit, scans: list[dict[str, Any]]) -> dict[str, FileRecord]:
@@ -78,9 +81,7 @@ class Taking:
             for path, volume_ids in became.items()
         }
 
-    def _refused_in_part(
-        self, unit: Unit, path: str, refused: dict[str, Any], taken: FileRecord | None
-    ) -> FileRecord:
+    def _refused_in_part(self, unit: Unit, path: str, refused: dict[str, Any], taken: FileRecord | None) -> FileRecord:
         """A file of which other volumes were taken keeps them, and is told as not taken whole."""
         if taken is None:
             return self._of(unit, path, refused["outcome"], refused["reason"])
@@ -94,6 +95,10 @@ class Taking:
 
     def refused(self, refusal: Refusal) -> FileRecord:
         return self.row(refusal.path, "image", refusal.outcome, refusal.reason, series=refusal.series)
+
+    def unread(self, path: str, reason: str) -> FileRecord:
+        """A file that could not be opened. No reader read it, so that the next run tries again."""
+        return replace(self.row(path, "other", "quarantined", reason), reader="")
 
     def row(self, path: str, kind: ItemKind, outcome: Outcome, reason: str, **more: Any) -> FileRecord:
         file = self._files[path]
@@ -113,13 +118,12 @@ class Taking:
         return self.row(path, "image", outcome, reason, **more)
 
     def _put(self, unit: Unit, scan: dict[str, Any]) -> VolumeRecord:
-        part = {"part": scan["part"]} if scan["part"] else {}
         volume = self._store.put(
             image=WrittenArray.from_json(scan["image"]),
             grid=grid_from_json(scan["grid"]),
             patient_key=self._keys.key(scan["patient_id"]) if scan["patient_id"] else None,
             modality=scan["modality"],
-            attributes={**scan["attributes"], **part},
+            attributes={**scan["attributes"], "part": scan["part"]},
             study=unit.study,
             series=unit.series,
         )

@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.errors import SourceError
 from pipeline.sources.archives.streams import archive_format
 
-FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other", "known"]
+FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other", "unreadable", "known"]
 Known = Set[tuple[str, int, int]]
 
 _HEAD_BYTES = 512
@@ -39,7 +39,8 @@ class FoundFile:
 
     ``path`` is absolute and names the file in the catalog; ``relative`` is POSIX style. ``location`` is where its bytes
     are: the same, but for a member of an archive file, which lies unpacked elsewhere while it is read. ``kind`` is
-    ``known`` for a file that is as it was and was not looked into.
+    ``known`` for a file that is as it was and was not looked into, and ``unreadable`` for a file, or a folder, that
+    could not be opened this time.
     """
 
     path: Path
@@ -70,14 +71,19 @@ def walk(root: Path, leave_out: Path | None = None, known: Known = frozenset()) 
         known: path, size and time of change of files that need not be looked into: their kind is ``known``.
 
     Raises:
-        SourceError: there is nothing at ``root``.
+        SourceError: there is nothing at ``root``, or it is a folder that cannot be opened.
     """
     if root.is_file():
         return [_found(str(root), root.name, root, known)]
     if not root.is_dir():
         raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
     cut = len(str(root).rstrip("/")) + 1
-    return [_found(path, path[cut:], entry, known) for path, entry in _entries(str(root), str(leave_out))]
+    found = []
+    for path, entry in _entries(str(root), str(leave_out)):
+        if isinstance(entry, OSError) and path == str(root):
+            raise SourceError(f"the folder cannot be opened ({type(entry).__name__})")
+        found.append(_found(path, path[cut:], entry, known))
+    return found
 
 
 def looked_into(file: FoundFile) -> FoundFile:
@@ -88,12 +94,16 @@ def looked_into(file: FoundFile) -> FoundFile:
     return replace(file, kind=kind, reason=reason)
 
 
-def _found(path: str, relative: str, entry: os.DirEntry[str] | Path, known: Known) -> FoundFile:
+def _found(path: str, relative: str, entry: os.DirEntry[str] | Path | OSError, known: Known) -> FoundFile:
     """What one file is. It is not read beyond its first bytes."""
+    if isinstance(entry, OSError):
+        reason = f"a folder that cannot be opened ({type(entry).__name__}): what is known of its files stands"
+        return FoundFile(Path(path), relative, 0, 0, "unreadable", reason)
     try:
         status = entry.stat()
     except OSError as error:
-        return FoundFile(Path(path), relative, 0, 0, "other", f"cannot be opened ({type(error).__name__})")
+        told: FileKind = "other" if isinstance(error, FileNotFoundError) else "unreadable"  # a link to nowhere
+        return FoundFile(Path(path), relative, 0, 0, told, f"cannot be opened ({type(error).__name__})")
     if not stat.S_ISREG(status.st_mode):
         reason = "not a regular file; links are not followed"
         return FoundFile(Path(path), relative, 0, status.st_mtime_ns, "other", reason)
@@ -110,7 +120,7 @@ def kind_of(location: Path | str, name: str) -> tuple[FileKind, str]:
         with open(location, "rb", buffering=0) as stream:  # noqa: PTH123 - a Path costs as much as the reading
             head = stream.read(_HEAD_BYTES)
     except OSError as error:
-        return "other", f"cannot be opened ({type(error).__name__})"
+        return "unreadable", f"cannot be opened ({type(error).__name__})"
     return _kind(head, name.lower())
 
 
@@ -125,13 +135,17 @@ def stem(relative: str) -> str:
     return name
 
 
-def _entries(folder: str, leave_out: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files, and links to folders as what they are; a folder's own files come before those of its folders."""
+def _entries(folder: str, leave_out: str) -> Iterator[tuple[str, os.DirEntry[str] | OSError]]:
+    """Files, links to folders as what they are, and folders that cannot be opened with the error.
+
+    A folder's own files come before those of its folders.
+    """
     try:
         with os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
-    except OSError:
-        return  # as os.walk: a folder that may not be entered holds nothing for us
+    except OSError as error:
+        yield folder, error
+        return
     folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     yield from ((entry.path, entry) for entry in entries if not entry.is_dir(follow_symlinks=False))
     for entry in folders:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, StoreError
 
 # Left beside voxels that turned out to be damaged.
 DAMAGED = "damaged"
@@ -154,14 +154,35 @@ class StoredArray:
 
 
 def write_array(path: Path, voxels: Voxels) -> WrittenArray:
-    """Write ``(channel, i, j[, k])`` slab by slab, whatever its size; the file is whole when this returns."""
-    import blosc2
+    """Write ``(channel, i, j[, k])`` slab by slab, whatever its size; the file is whole when this returns.
 
+    Raises:
+        StoreError: the file cannot be written. What reading ``voxels`` raises is passed on.
+    """
     shape = _turned(voxels.shape)
     chunks, blocks = _chunk_shapes(shape)
-    storage = blosc2.empty(
+    with _writing():
+        storage = _empty(path, shape, np.dtype(voxels.dtype), chunks, blocks)
+    digest = _digest_of(voxels)
+    with ThreadPoolExecutor(1) as hashing:  # SHA-256 lets go of the interpreter, and costs half as much as the rest
+        for region, slab in _slabs(voxels, shape, chunks):
+            hashed = hashing.submit(_slab_digest, slab)
+            with _writing():
+                storage[region] = slab
+            digest.update(hashed.result())
+    with _writing():
+        _finish(path, storage)
+    return WrittenArray(path, tuple(voxels.shape), np.dtype(voxels.dtype), digest.hexdigest())
+
+
+def _empty(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...], blocks: tuple[int, ...]
+) -> Any:
+    import blosc2
+
+    return blosc2.empty(
         shape,
-        dtype=voxels.dtype,
+        dtype=dtype,
         chunks=chunks,
         blocks=blocks,
         cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.BITSHUFFLE], "nthreads": 1},
@@ -169,19 +190,28 @@ def write_array(path: Path, voxels: Voxels) -> WrittenArray:
         urlpath=str(path),
         mode="w",
     )
-    digest = _digest_of(voxels)
-    with ThreadPoolExecutor(1) as hashing:  # SHA-256 lets go of the interpreter, and costs half as much as the rest
-        for region, slab in _slabs(voxels, shape, chunks):
-            hashed = hashing.submit(_slab_digest, slab)
-            storage[region] = slab
-            digest.update(hashed.result())
+
+
+def _finish(path: Path, storage: Any) -> None:
+    """The checksums, and all of it on disk."""
     chunk = storage.schunk
     sums = np.array([zlib.crc32(chunk.get_chunk(number)) for number in range(chunk.nchunks)], dtype="<u4")
     chunk.vlmeta[_CRC] = sums.tobytes()
     chunk.vlmeta[_KIND] = _kind(storage)
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    return WrittenArray(path, tuple(voxels.shape), np.dtype(voxels.dtype), digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    # Blosc2 tells of a full disk by a RuntimeError. It is the fault of no file that is read.
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise StoreError(
+            f"voxels cannot be written below the home folder ({type(error).__name__}): make space there, or let it be "
+            "written, and run the same again"
+        ) from error
 
 
 def content_digest(voxels: Voxels) -> str:

@@ -63,7 +63,8 @@ class VolumeStore:
             name: safe to show; by default modality, the start of the id and the shape.
             patient_key: a keyed hash; `None` where the patient is not known: the volume stands for itself.
             modality: DICOM's Modality, ``OT`` where the source states none.
-            attributes: added to those that are known; nothing that identifies a patient.
+            attributes: added to those that are known, and an empty one is taken away; nothing that identifies a
+                patient.
             subset: ``train``, ``validation``, ``test``.
             annotations: on ``grid``.
             label_map: ``(i, j[, k])``, or the path of a file by `write_array` with a leading axis of 1, to move.
@@ -88,7 +89,7 @@ class VolumeStore:
                 dtype=written.dtype,
                 array_path=self.folder(volume_id) / _IMAGE,
                 subset=subset,
-                attributes=dict(attributes),
+                attributes=_stated(attributes),
                 study=study,
                 series=series,
             )
@@ -185,7 +186,7 @@ class VolumeStore:
         attributes: dict[str, str] | None = None,
         name: str | None = None,
     ) -> Volume:
-        """Say more about a volume; `None` leaves a field as it is, attributes are added.
+        """Say more about a volume; `None` leaves a field as it is, attributes are added, empty ones taken away.
 
         Raises:
             SourceError: the volume is not in the store.
@@ -199,7 +200,7 @@ class VolumeStore:
             patient_key=patient_key or volume.patient_key,
             modality=modality,
             subset=subset or volume.subset,
-            attributes={**volume.attributes, **(attributes or {})},
+            attributes=_stated({**volume.attributes, **(attributes or {})}),
             name=name or volume_name(modality, volume_id, volume.grid),
         )
         if volume_to_json(changed) != volume_to_json(volume):
@@ -240,6 +241,10 @@ class VolumeStore:
 def volume_name(modality: str, volume_id: str, grid: Grid) -> str:
     """A name that is safe to show: ``CT 3f2a91c0 96x96x40``."""
     return f"{modality} {volume_id[:8]} {'x'.join(str(n) for n in grid.shape)}"
+
+
+def _stated(attributes: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if value}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import Any, BinaryIO
 
-from pipeline.errors import AnnotationError, CellscanError, GeometryError, SourceError
+from pipeline.errors import AnnotationError, CellscanError, GeometryError, SourceError, StoreError
 from pipeline.sources.decoding.jobs import Job, Reply, do
 
 MEMORY_BYTES = 16 << 30
@@ -49,7 +49,7 @@ def error_of(reply: Reply) -> CellscanError | None:
     """The fault that a reply reports, as the error that it was."""
     if "error" not in reply:
         return None
-    kinds = {kind.__name__: kind for kind in (SourceError, GeometryError, AnnotationError)}
+    kinds = {kind.__name__: kind for kind in (SourceError, GeometryError, AnnotationError, StoreError)}
     return kinds.get(reply["error"], SourceError)(reply["message"])
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 import pipeline
-from pipeline.sources.decoding.child import receive, send
+from pipeline.errors import StoreError
+from pipeline.sources.decoding.child import error_of, receive, send
 from pipeline.sources.decoding.jobs import Job, Reply
 
 # How long one job may take: so long, and for large files the time that reading them takes where it is slowest (slides
@@ -59,7 +62,11 @@ class Decoders:
             self._threads = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Reply]]:
-        """Each job with its reply, in the order of the jobs. Only a few are read ahead of what was taken."""
+        """Each job with its reply, in the order of the jobs. Only a few are read ahead of what was taken.
+
+        Raises:
+            StoreError: a child could not write; no file is to blame for that.
+        """
         self._threads = self._threads or ThreadPoolExecutor(self._workers, thread_name_prefix="decoder")
         waiting = deque(jobs)
         few = sum(len(job["paths"]) for job in waiting) < _FEW_FILES
@@ -70,18 +77,30 @@ class Decoders:
                 job = waiting.popleft()
                 running.append((job, self._threads.submit(self._answer, job)))
             job, future = running.popleft()
-            yield job, future.result()
+            reply = future.result()
+            if isinstance(error := error_of(reply), StoreError):
+                raise error
+            yield job, reply
 
     def one(self, job: Job) -> Reply:
         """The reply to a single job."""
         return next(reply for _, reply in self.run([job]))
 
     def _answer(self, job: Job) -> Reply:
+        """A child that was killed from outside says nothing about its job, which is done once more by another."""
+        reply, killed = self._asked(job)
+        if not killed:
+            return reply
+        if job["job"] == "unpack":  # into a folder of its own, which must be empty
+            shutil.rmtree(job["out"], ignore_errors=True)
+        return self._asked(job)[0]
+
+    def _asked(self, job: Job) -> tuple[Reply, bool]:
         child = getattr(self._local, "child", None)
         if child is None or not child.alive:
             with self._lock:
                 if self._closed:
-                    return {"error": "SourceError", "message": "reading was stopped"}
+                    return {"error": "SourceError", "message": "reading was stopped"}, False
                 child = self._local.child = _Child(self._seconds)
                 self._children.append(child)
         reply = child.ask(job)
@@ -90,7 +109,7 @@ class Decoders:
             with self._lock:
                 if child in self._children:
                     self._children.remove(child)
-        return reply
+        return reply, child.killed
 
 
 class _Child:
@@ -111,6 +130,7 @@ class _Child:
             env=environment,
         )
         self.alive = True
+        self.killed = False
 
     def ask(self, job: Job) -> Reply:
         """The child's reply, or an error reply if it died over the job or took too long."""
@@ -131,11 +151,12 @@ class _Child:
             return reply
         self.alive = False
         status = self._process.wait()
+        self.killed = status == -signal.SIGKILL and not self._timed_out
         if self._timed_out:
             message = f"reading took longer than {seconds:.0f} s and was stopped"
         else:
             message = f"the decoder crashed on it (exit status {status}): damaged, or too large for the memory allowed"
-        return {"error": "SourceError", "message": message, "died": True}
+        return {"error": "SourceError", "message": message}
 
     def stop(self) -> None:
         self.alive = False

@@ -111,6 +111,10 @@ def _scans(scans: list[LoadedScan | RefusedFiles], job: Job) -> Reply:
         except SourceError as error:  # a reader of regions met something broken: only this scan is lost
             out.unlink(missing_ok=True)
             refused.append(RefusedFiles(tuple(files), str(error)))
+        except BaseException:  # nothing of the unit is taken
+            for left in (out, *(Path(one["image"]["path"]) for one in described)):
+                left.unlink(missing_ok=True)
+            raise
     return {"scans": described, "refused": [asdict(one) for one in refused]}
 
 

@@ -79,6 +79,8 @@ def deidentify(
     pseudonyms = Pseudonyms.of(PatientKeys(settings.home))
     _check_before(out, options, pseudonyms.fingerprint)
     with Ledger(_ledger_path(out, options, pseudonyms, settings)) as ledger, Decoders() as decoders:
+        if stated(out) is None:  # so that a run that is killed leaves no files of which nobody knows the options
+            write_report(out, options, pseudonyms.fingerprint, ledger)
         run = _Run(out, options, pseudonyms, ledger, decoders, progress or (lambda done, total, what: None))
         openings = Openings(settings.home / "unpacked", decoders)
         try:

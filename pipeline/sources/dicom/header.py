@@ -23,6 +23,7 @@ _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceU
 _OPTIONAL = ("ConcatenationUID",)
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 HEADER_BYTES = 256 << 20
+_LAST_FIRST_GROUP = 8
 _UNDEFINED, _DELIMITER_BYTES = 0xFFFFFFFF, 8
 
 
@@ -128,6 +129,7 @@ def open_until(path: Path, pixels: bool = False) -> "tuple[FileDataset, int]":
     try:
         with _Bounded(path, pixels) as stream:
             head = stream.read(2048)
+            _check_begin(head)
             if DEFLATED.encode() in head:
                 _check_inflated_size(path)
             stream.seek(0)
@@ -225,6 +227,14 @@ class _Bounded(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._size - self.tell())
         return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _check_begin(head: bytes) -> None:
+    """Raise `SourceError` unless the first element can be one: pydicom would read megabytes of zeros one by one."""
+    first = head[132:134] if head[128:132] == b"DICM" else head[:2]
+    group = sorted(first)  # the smaller byte is the high one, in either byte order
+    if len(first) < 2 or first == b"\0\0" or group[0] != 0 or group[1] > _LAST_FIRST_GROUP:
+        raise SourceError("no SOPClassUID is found: not DICOM, cut or damaged")
 
 
 def _check_whole(dataset: "FileDataset", size: int) -> None:

@@ -41,7 +41,7 @@ def check_png(path: Path) -> None:
             raise SourceError("the PNG's pixels are damaged") from error
     there += len(inflate.flush()) if there < need else 0
     if there < need:
-        raise SourceError(f"the PNG states {need} bytes of pixels, {there} are there: cut")
+        raise SourceError(f"the PNG states {need} bytes of pixels, {there} are there: damaged or cut")
 
 
 def _stated_bytes(header: bytes) -> int:
@@ -66,7 +66,7 @@ def _pixel_blocks(stream: BinaryIO) -> Iterator[bytes]:
         while length:
             block = stream.read(min(length, _PIECE))
             if not block:
-                raise SourceError("the PNG ends inside its pixels: cut")
+                raise SourceError("the PNG ends inside its pixels: damaged or cut")
             length -= len(block)
             yield block
         stream.seek(_CHECKSUM_BYTES, 1)
@@ -84,5 +84,5 @@ def _header(stream: BinaryIO) -> bytes:
 def _next(stream: BinaryIO) -> tuple[bytes, int]:
     head = stream.read(8)
     if len(head) < 8:
-        raise SourceError("the PNG ends before its last chunk: cut")
+        raise SourceError("the PNG ends before its last chunk: damaged or cut")
     return head[4:], int.from_bytes(head[:4], "big")

@@ -25,6 +25,7 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 30.0
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _LARGEST_INSTANCE = 16 << 30
 _STUDY, _SERIES, _INSTANCE, _COUNT = "0020000D", "0020000E", "00080018", "00201208"
+_PLAIN = ("application/dicom", "application/octet-stream")
 _T = TypeVar("_T")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 
@@ -161,7 +162,7 @@ class DicomWeb:
                 return once()
             except _Busy as busy:
                 error, pause = busy.told, busy.seconds
-            except httpx.TransportError as broken:
+            except (httpx.TransportError, httpx.DecodingError) as broken:
                 error, pause = SourceError(f"the DICOMweb server cannot be reached ({type(broken).__name__})"), None
             except ValueError as broken:
                 raise SourceError("the DICOMweb server's answer is not JSON: is the address its base?") from broken
@@ -207,6 +208,8 @@ def _only_part(response: httpx.Response) -> Iterator[bytes]:
     """The bytes of the single part of a multipart/related answer, or of a plain ``application/dicom`` one."""
     kind = response.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/"):
+        if kind and not kind.lower().startswith(_PLAIN):  # a page to log in at is no instance, and would stay for one
+            raise SourceError(f"the DICOMweb server's answer is no instance: expected one of {', '.join(_PLAIN)}")
         yield from _bounded(response.iter_bytes(1 << 16))
         return
     match = _BOUNDARY.search(kind)
@@ -255,10 +258,12 @@ def _value(found: Mapping[str, Any], tag: str) -> Any:
     Raises:
         SourceError: a UID that is asked for is missing.
     """
-    values = found.get(tag, {}).get("Value") or [None]
-    if values[0] is None and tag != _COUNT:
+    stated = found.get(tag)
+    values = stated.get("Value") if isinstance(stated, dict) else None
+    first = values[0] if isinstance(values, list) and values else None
+    if first is None and tag != _COUNT:
         raise SourceError(f"the DICOMweb server lists something without attribute {tag}")
-    return values[0]
+    return first
 
 
 def _uid(uid: str) -> str:

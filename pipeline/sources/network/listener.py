@@ -108,7 +108,11 @@ class Listener:
         try:
             with Path(event.dataset_path).open("rb") as stream:
                 arrived = self._received.arrive(iter(lambda: stream.read(1 << 20), b""))
-            study_uid, series_uid = _place(arrived)
+            try:
+                study_uid, series_uid = _place(arrived)
+            except OSError:
+                arrived.unlink(missing_ok=True)
+                raise
             instance_uid = str(event.request.AffectedSOPInstanceUID)
             self._received.place(arrived, self._received.path(study_uid, series_uid, instance_uid))
         except OSError as error:

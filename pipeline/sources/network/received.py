@@ -73,14 +73,13 @@ class Received:
         """Give what arrived its name.
 
         An instance that is here already with the same bytes stays as it is. One of the same UID with other bytes is
-        kept beside it, since nothing sent may be lost; ingest
-        then says that the two contradict each other.
+        kept beside it, since nothing sent may be lost; ingest then says that the two contradict each other.
 
         Returns:
             Whether anything was written.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path.parent)
             for place in (path, *(path.with_name(f"{path.stem}-{n}.dcm") for n in range(2, 100))):
                 try:
                     os.link(temporary, place)  # fails where another sender was first, which a rename would not
@@ -93,6 +92,14 @@ class Received:
             raise OSError(f"an instance came with more than 99 different contents ({path.stem})")
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _make(self, folder: Path) -> None:
+        """The folder, durably: a new one is lost with the power until the one that holds it is synced."""
+        if folder.is_dir():
+            return
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _same(a: Path, b: Path) -> bool:

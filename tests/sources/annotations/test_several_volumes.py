@@ -10,7 +10,7 @@ from pipeline.sources.annotations.annotate import annotate
 from pipeline.sources.annotations.marks import LabelMapSet, Mark, MarkSet, Reference
 from pipeline.sources.catalog import FileRecord
 from pipeline.sources.patients import PatientKeys
-from pipeline.sources.walk import found
+from pipeline.sources.walk import walk
 from pipeline.volumes.store import VolumeStore
 from tests.sources.annotations.conftest import DecodersHere
 
@@ -39,7 +39,7 @@ class Archive:
         self.monkeypatch.setattr("pipeline.sources.annotations.read.reader", lambda _: lambda path: list(sets))
         path = self.folder / name
         path.write_bytes(b"x" * 200)
-        files = {str(path): found(path, self.folder)}
+        files = {str(one.path): one for one in walk(path)}
         outcome = annotate(
             files, {}, dict(self.rows), self.before, self.store, PatientKeys(self.folder), DecodersHere(),
             lambda *_: None, {str(path): SEG}, "reader-1",
@@ -225,7 +225,7 @@ def test_index_describes_every_volume_of_a_series(archive, tmp_path):
     first, second = archive.image("1.dcm", _grid(), _grid(), series="S")
     path = tmp_path / "index.csv"
     path.write_text("file,split\n1.dcm,train\n")
-    files = {str(path): found(path, tmp_path)}
+    files = {str(one.path): one for one in walk(path)}
     outcome = annotate(
         files, {}, dict(archive.rows), {}, archive.store, PatientKeys(tmp_path), DecodersHere(), lambda *_: None
     )
@@ -239,7 +239,7 @@ def test_polygons_of_a_picture_keep_their_mask(archive, tmp_path):
     feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps([feature]))
-    files = {str(path): found(path, tmp_path)}
+    files = {str(one.path): one for one in walk(path)}
     annotate(files, {}, dict(archive.rows), {}, archive.store, PatientKeys(tmp_path), DecodersHere(), lambda *_: None)
     expected = np.zeros((8, 8), int)
     expected[1:3, 1:4] = 1

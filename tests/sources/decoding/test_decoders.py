@@ -58,7 +58,7 @@ def test_one_broken_file_leaves_the_other_headers(archive, decoders):
     good = str(write(oblique_slice(0, np.zeros((8, 12), dtype=np.int16)), archive / "good.dcm"))
     bad = archive / "bad.dcm"
     bad.write_bytes(b"no DICOM at all")
-    headers = read_headers([good, str(bad)], decoders)
+    headers = read_headers({good: good, str(bad): str(bad)}, decoders)
     assert headers[good]["kind"] == "slice"
     assert headers[str(bad)]["kind"] == "broken"
 
