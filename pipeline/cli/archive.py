@@ -53,6 +53,9 @@ def ingest(
 ) -> None:
     """Take scans and their annotations into the catalog; say of every file what became of it.
 
+    CELLSCAN_GANTRY_TILT=shear in the environment straightens series of a tilted gantry, which are refused else.
+    CELLSCAN_DICOMWEB_USER and _PASSWORD, or _TOKEN, let a server know who asks.
+
     A file is ingested, ignored (no scan), or quarantined (a scan that cannot be trusted) with the reason. Files
     that did not change since the last time are not read again. Quarantined files do not fail the command
     unless --strict is given: then it exits with 3. Instances of a server that could not be fetched make it exit

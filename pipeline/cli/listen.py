@@ -6,6 +6,7 @@ import typer
 
 from pipeline.cli.options import AsJson, Home, Verbose
 from pipeline.cli.screen import Screen
+from pipeline.errors import CellscanError
 from pipeline.settings import Settings
 
 
@@ -37,6 +38,10 @@ def listen(
             screen.note(f"{ae_title} listens at {host}:{listener.port}; Ctrl-C ends it")
 
         options = ListenerOptions(host, port, ae_title, tuple(calling or ()), quiet)
-        for summary in listen_for_scans(Settings.from_environment(), options, opened, screen.progress):
+
+        def failed(error: CellscanError) -> None:
+            screen.note(f"not ingested, tried again in {quiet:.0f} s: {error}")
+
+        for summary in listen_for_scans(Settings.from_environment(), options, opened, screen.progress, failed=failed):
             screen.say(*ingest_lines(summary))
             screen.give(summary)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from pipeline.settings import Settings
 from pipeline.sources.annotations.annotate import annotate
 from pipeline.sources.catalog import AnnotationRecord, Catalog, FileOutcome, FileRecord
@@ -105,6 +107,7 @@ class _Run:
         self.store = VolumeStore(settings.volumes)
         self.store.sweep()
         self.keys = PatientKeys(settings.home)
+        self.one_at_a_time = FileLock(settings.home / "annotate.lock")
         self.known = catalog.records(root)
         self.finding = Finding(root, settings.home, self.known, self.options.digest, self.store, openings)
         self.records: dict[str, FileRecord] = {}
@@ -210,6 +213,11 @@ class _Run:
         self._save(waiting)
 
     def _annotate(self, dicom: dict[str, str]) -> None:
+        # Archives may share volumes: what one says of them must not be decided on what another is just changing.
+        with self.one_at_a_time:
+            self._annotate_alone(dicom)
+
+    def _annotate_alone(self, dicom: dict[str, str]) -> None:
         outcome = annotate(
             found=self.finding.files,
             known=self.known,

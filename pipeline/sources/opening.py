@@ -2,11 +2,12 @@
 
 import contextlib
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pipeline.sources.archives.limits import UnpackLimits
 from pipeline.sources.decoding.decoders import Decoders
@@ -19,7 +20,6 @@ _GROWS = (
     "the archives in this archive file grow too much together: it may be a decompression bomb; if it is meant so, "
     "unpack it and ingest the folder"
 )
-_LEFTOVER_SECONDS = 24 * 3600.0
 _TOO_DEEP = f"an archive file more than {DEEPEST} archives deep is not opened: unpack it and ingest the folder"
 
 
@@ -44,10 +44,15 @@ class Openings:
         self._folder = folder
         self._decoders = decoders
         self._own = folder / uuid.uuid4().hex
+        folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
+        self._lock = FileLock(f"{self._own}.lock")
+        self._lock.acquire()
 
     def close(self) -> None:
         shutil.rmtree(self._own, ignore_errors=True)
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def open(self, files: Iterable[FoundFile], root: Path) -> Opened:
         """Unpack archive files, and those that lie in them.
@@ -130,9 +135,8 @@ def _member(archive: FoundFile, root: Path, relative: str, location: str | None,
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed runs left; a day old, so that no running one is disturbed."""
-    oldest = time.time() - _LEFTOVER_SECONDS
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < oldest:
-                shutil.rmtree(path)
+    """Remove what killed runs left: a folder whose lock nobody holds."""
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError, Timeout), FileLock(path, blocking=False):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink(missing_ok=True)

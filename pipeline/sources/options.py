@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 # Raised whenever reading changes, so that what an older reader made is read again.
-READER = 2
+READER = 3
 
 
 @dataclass(frozen=True)

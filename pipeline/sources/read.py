@@ -1,6 +1,7 @@
 """Scans straight from files, without catalog or store: what a registered model predicts on."""
 
 import tempfile
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,8 +41,10 @@ def read_scans(path: Path, decoders: Decoders | None = None, options: ReadOption
     if decoders is None:
         with Decoders(1) as own:
             return read_scans(path, own, options)
-    with tempfile.TemporaryDirectory(prefix="cellscan-") as folder:
-        files = _files(archive_root(path), Openings(Path(folder) / "unpacked", decoders))
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellscan-"))
+        openings = stack.enter_context(closing(Openings(Path(folder) / "unpacked", decoders)))
+        files = _files(archive_root(path), openings)
         units = _units(files, decoders)
         at = {where: str(file.location) for where, file in files.items()}
         requests = [

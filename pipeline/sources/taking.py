@@ -75,7 +75,7 @@ class Taking:
             digests.update({self._path_at[where]: digest for where, digest in scan["digests"].items()})
             for path in self._paths(scan["files"]):
                 became[path][scan["volume_id"]] = None
-                notes[path].update(dict.fromkeys(scan["notes"]))
+                notes[path].update(dict.fromkeys([*scan["notes"], *([unit.note] if unit.note else [])]))
         return {
             path: self._of(unit, path, "ingested", "; ".join(notes[path]), tuple(volume_ids), digests.get(path))
             for path, volume_ids in became.items()

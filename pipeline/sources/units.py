@@ -20,12 +20,14 @@ _READ_ALONE = {"plane": "plane"}
 
 @dataclass(frozen=True)
 class Unit:
-    """Files (catalog paths) that one decoding job reads; ``job`` names it; ``series`` and ``study`` are digests."""
+    """Files (catalog paths) that one decoding job reads; ``job`` names it; ``series`` and ``study`` are digests;
+    ``note`` is said of what is read from them."""
 
     job: str
     paths: tuple[str, ...]
     series: str | None = None
     study: str | None = None
+    note: str = ""
 
     def request(self, out: str, at: Mapping[str, str], options: dict[str, Any]) -> Job:
         """The job for a decoder; ``at`` tells where the bytes of each path are."""
@@ -80,7 +82,8 @@ def dicom_plan(headers: Mapping[str, Mapping[str, Any]]) -> DicomPlan:
     """DICOM files by series.
 
     A series may be spread over several folders. Where folders hold the same instance each, they are copies, and each
-    is read by itself. Files that all claim to be one and the same instance cannot be slices of one volume: each is
+    is read by itself; one that holds a part of what another holds is a note away from being taken for the whole. Files
+    that all claim to be one and the same instance cannot be slices of one volume: each is
     read by itself.
     """
     plan = DicomPlan([], [], {}, [])
@@ -102,7 +105,8 @@ def dicom_plan(headers: Mapping[str, Mapping[str, Any]]) -> DicomPlan:
             plan.refusals.append(Refusal(path, outcome, header["reason"], uid_digest(series_uid)))
     for (job, series_uid), instances in together.items():
         for paths in _groups(instances):
-            plan.units.append(Unit(job, tuple(paths), uid_digest(series_uid), study[paths[0]]))
+            note = _part_of_others(paths, instances)
+            plan.units.append(Unit(job, tuple(paths), uid_digest(series_uid), study[paths[0]], note))
     return plan
 
 
@@ -117,3 +121,11 @@ def _groups(instances: dict[str, str]) -> Iterable[Sequence[str]]:
             yield from ([path] for path in group)
         else:
             yield group
+
+
+def _part_of_others(paths: Sequence[str], instances: dict[str, str]) -> str:
+    """What to say of files that are not all of their series, where the others lie elsewhere."""
+    here, everywhere = {instances[path] for path in paths}, set(instances.values())
+    if len(here) == len(everywhere) or len(here) == 1 == len(paths):
+        return ""
+    return f"holds {len(here)} of the {len(everywhere)} instances of its series; the others lie in other folders"

@@ -9,11 +9,18 @@ from pipeline.sources.deidentification.run import DeidentifySummary, deidentify
 
 
 def deidentify_archive(
-    path: Path, out: Path, options: DeidentifyOptions, settings: Settings, progress: Progress | None = None
+    path: Path,
+    out: Path,
+    options: DeidentifyOptions,
+    settings: Settings,
+    progress: Progress | None = None,
+    prune: bool = False,
 ) -> DeidentifySummary:
     """Write the DICOM and NIfTI files of a folder, or one file, to ``out`` without their patients.
+
+    With ``prune`` outputs go whose sources are gone.
 
     Raises:
         SourceError: there is nothing at ``path``, or ``out`` cannot take it.
     """
-    return deidentify(path, out, options, settings, progress)
+    return deidentify(path, out, options, settings, progress, prune)

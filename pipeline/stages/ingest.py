@@ -66,7 +66,7 @@ def _without_patients(
 
     name = hashlib.sha256(f"{root} {json.dumps(asdict(options), sort_keys=True)}".encode()).hexdigest()[:16]
     copy = settings.home / "deidentified" / name
-    done = deidentify(root, copy, options, settings, progress)
+    done = deidentify(root, copy, options, settings, progress, prune=True)
     return copy, dict(Counter(file.reason for file in done.files if file.outcome in ("refused", "quarantined")))
 
 

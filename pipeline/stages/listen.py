@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline.errors import CellscanError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.ingest import IngestSummary, ingest
@@ -23,6 +24,7 @@ def listen(
     opened: Callable[[Listener], None] | None = None,
     progress: Progress | None = None,
     wanted: Callable[[], bool] = lambda: True,
+    failed: Callable[[CellscanError], None] | None = None,
 ) -> Iterator[IngestSummary]:
     """Take pushed instances while ``wanted``, and ingest a study when it has been quiet.
 
@@ -35,6 +37,7 @@ def listen(
         opened: called when the port is open.
         progress: called while studies are read.
         wanted: asked again and again.
+        failed: told why a study could not be ingested; it is tried again when it has been quiet once more.
 
     Yields:
         One summary for what was left over, where there was anything, then one a study.
@@ -51,5 +54,10 @@ def listen(
             yield left_over
         while wanted():
             for study in listener.quiet_studies():
-                yield ingest(study, settings, progress)
+                try:
+                    yield ingest(study, settings, progress)
+                except CellscanError as error:  # a full disk, a busy catalog: what arrived is safe, and tried again
+                    listener.postpone(study)
+                    if failed is not None:
+                        failed(error)
             time.sleep(_LOOK_SECONDS)

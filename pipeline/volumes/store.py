@@ -96,9 +96,9 @@ class VolumeStore:
             self._create(volume, written.path)
         else:
             written.path.unlink()
-            self.describe(
-                volume_id, patient_key=patient_key, modality=modality, subset=subset, attributes=attributes, name=name
-            )
+        self.describe(
+            volume_id, patient_key=patient_key, modality=modality, subset=subset, attributes=attributes, name=name
+        )
         if annotations is not None:
             return self.annotate(volume_id, annotations, label_map)
         return self.get(volume_id)
@@ -229,6 +229,7 @@ class VolumeStore:
             _write_json(temporary / _RECORD, volume_to_json(volume))
             final = self.folder(volume.volume_id)
             if final.exists() and not self.has(volume.volume_id):
+                _carry_over(final, temporary)
                 shutil.rmtree(final)
             os.replace(temporary, final)  # noqa: PTH105 - the atomic step, named as such
         except OSError:
@@ -236,6 +237,18 @@ class VolumeStore:
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _carry_over(damaged: Path, fresh: Path) -> None:
+    """What was said of a volume outlives its voxels: they were made again, and what says it may not be read again."""
+    labels = damaged / _LABELS
+    for name in (_RECORD, _ANNOTATIONS):
+        with contextlib.suppress(OSError, ValueError):
+            json.loads((damaged / name).read_text(encoding="utf-8"))
+            shutil.copyfile(damaged / name, fresh / name)
+    with contextlib.suppress(OSError, DamagedArray):
+        StoredArray.open(labels).check()
+        shutil.copyfile(labels, fresh / _LABELS)
 
 
 def volume_name(modality: str, volume_id: str, grid: Grid) -> str:

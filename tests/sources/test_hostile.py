@@ -50,6 +50,11 @@ def _encapsulated(stream, syntax, path, values=_VALUES):
     return write(made, path)
 
 
+def _loaded(path):
+    assert read_header(path).kind == "slice"
+    return load_series([path])
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_file_that_is_cut_anywhere_is_refused_and_never_ignored(archive, syntax):
     made = oblique_slice(0, np.ascontiguousarray(oblique_voxels((4, 3, 1))[:, :, 0].T))
@@ -61,8 +66,7 @@ def test_file_that_is_cut_anywhere_is_refused_and_never_ignored(archive, syntax)
     for kept in (*range(1, len(whole), 9), *range(len(whole) - 9, len(whole))):
         path.write_bytes(whole[:kept])
         with pytest.raises(SourceError):
-            assert read_header(path).kind == "slice", kept
-            load_series([path])
+            _loaded(path)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +100,11 @@ def test_item_that_reaches_beyond_the_pixel_data_is_refused(archive):
         load_plane([path])
 
 
-@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.filterwarnings("ignore")
 def test_transfer_syntax_that_is_free_text_is_not_quoted(archive):
     made = dataset(_VALUES, SECONDARY_CAPTURE)
     made.file_meta.TransferSyntaxUID = UID("1.2.Doe^Jane")
-    with pytest.raises(SourceError, match="^transfer syntax is not one that can be decoded"):
+    with pytest.raises(SourceError, match=r"^transfer syntax is not one that can be decoded"):
         load_plane([write(made, archive / "0.dcm")])
 
 

@@ -133,3 +133,21 @@ def test_minus_zero_is_the_same_place_as_zero():
     signed = np.diag([1.0, 1.0, 1.0])
     signed[0, 1] = -0.0
     assert _digest(image, Grid((2, 2), signed, "px")) == _digest(image, Grid.of_pixels((2, 2)))
+
+
+def test_what_was_said_outlives_damaged_voxels(store):
+    grid = awkward_grid((6, 5, 4))
+    volume = _put(store, annotations=Annotations.none(grid), subset="train", patient_key="k7")
+    path = store.folder(volume.volume_id) / "image.b2nd"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not store.verify(volume.volume_id)
+    assert not store.has(volume.volume_id)
+    again = _put(store, patient_key=None)
+    assert (again.patient_key, again.subset, len(again.annotations)) == ("k7", "train", 0)
+    assert store.verify(volume.volume_id)
+
+
+def test_names_of_volumes_do_not_change_with_the_program():
+    """A change of chunks, slabs or digests renames every volume of every home: raise READER with it."""
+    image = np.arange(2 * 70 * 60 * 50, dtype=np.int64).reshape(2, 70, 60, 50).astype(np.int16)
+    assert content_digest(image)[:16] == "beda443e7990725b"

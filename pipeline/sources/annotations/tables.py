@@ -96,7 +96,7 @@ def description(row: Row) -> Description:
     """
     split = row.get("split", "").strip().lower()
     if split and split not in _SPLITS:
-        raise AnnotationError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+        raise AnnotationError(f"split must be one of {', '.join(_SPLITS)}")
     modality = row.get("modality", "").strip().upper()
     if modality and not (modality.isalnum() and len(modality) <= 16):
         raise AnnotationError("modality must be a DICOM code such as CT, MR or SM")

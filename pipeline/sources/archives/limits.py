@@ -11,7 +11,6 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 _DELETE = 127
 _CONTROL_PICTURES = 0x2400
-_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,10 @@ def safe_name(stated: str, limits: UnpackLimits) -> str:
     name = stated.replace("\\", "/")
     shown = _printable(name)
     if name.startswith("/") or _DRIVE.match(name):
-        raise SourceError(f"unsafe archive: a member has the absolute path {_short(shown)!r}")
+        raise SourceError("unsafe archive: a member has an absolute path")
     parts = [part for part in shown.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise SourceError(f"unsafe archive: the path {_short(shown)!r} of a member leads out of its folder")
+        raise SourceError("unsafe archive: the path of a member leads out of its folder")
     if not parts or "\0" in name:
         raise SourceError("unsafe archive: a member's name is empty or holds a NUL")
     if len(parts) > limits.depth:
@@ -93,10 +92,6 @@ def _picture(letter: str) -> str:
     if code == _DELETE:
         return "␡"
     return "�" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else letter
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _SHOWN else name[: _SHOWN - 1] + "…"
 
 
 def _size(count: int) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, StoreError
 from pipeline.sources.archives.limits import UnpackLimits, file_name, safe_name
 from pipeline.sources.archives.streams import READ_BYTES, Format, Inflated, archive_format
 
@@ -89,7 +89,7 @@ def unpack(path: Path, out: Path, limits: UnpackLimits = UnpackLimits()) -> Unpa
     except OSError as error:
         taking.discard()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SourceError("the disk has no room for the unpacked archive: free some, and run again") from error
+            raise StoreError("the disk has no room for an unpacked archive: free some, and run again") from error
         raise SourceError(f"the {form} archive is damaged or cut") from error
     except (EOFError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
         taking.discard()

@@ -5,8 +5,10 @@ a native decoder prints goes nowhere. Arrays travel as files of the store's form
 """
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
 import warnings
 from typing import Any, BinaryIO
@@ -15,6 +17,7 @@ from pipeline.errors import AnnotationError, CellscanError, GeometryError, Sourc
 from pipeline.sources.decoding.jobs import Job, Reply, do
 
 MEMORY_BYTES = 16 << 30
+_PR_SET_PDEATHSIG = 1
 
 
 def serve() -> None:
@@ -24,6 +27,7 @@ def serve() -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     _limit_memory()
+    _end_with_parent()
     warnings.simplefilter("ignore")  # decoders warn with header values in the text
     while (job := receive(sys.stdin.buffer)) is not None:
         send(replies, answer(job))
@@ -66,6 +70,12 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
         return None
     data = stream.read(int.from_bytes(head, "big"))
     return json.loads(data)
+
+
+def _end_with_parent() -> None:
+    """A child that hangs in a decoder does not see that its parent was killed: the kernel tells it (Linux)."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit_memory() -> None:

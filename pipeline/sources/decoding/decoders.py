@@ -120,7 +120,9 @@ class _Child:
         self._timed_out = False
         package = str(Path(pipeline.__path__[0]).parent)
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        # Not the credentials: what decodes untrusted files has no use for them.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CELLSCAN_DICOMWEB_")}
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         environment["OPENBLAS_NUM_THREADS"] = "1"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.sources.decoding.child"],

@@ -61,7 +61,12 @@ class DeidentifySummary:
 
 
 def deidentify(
-    root: Path, out: Path, options: DeidentifyOptions, settings: Settings, progress: Progress | None = None
+    root: Path,
+    out: Path,
+    options: DeidentifyOptions,
+    settings: Settings,
+    progress: Progress | None = None,
+    prune: bool = False,
 ) -> DeidentifySummary:
     """Write every DICOM and NIfTI file below ``root`` without its patient to ``out``.
 
@@ -69,6 +74,8 @@ def deidentify(
     that is in ``out`` already and did not change is not done again, so that a run that was stopped is continued by
     running it again. Archive files (zip, tar) are read like folders. Files of other kinds are not copied, and neither
     is anything whose names or bytes could tell the patient; each has its reason. ``out/report`` says what was done.
+
+    With ``prune`` outputs go whose sources are gone (a patient who withdrew, say); else they stay.
 
     Raises:
         SourceError: nothing at ``root``; ``out`` inside ``root`` or the other way round; ``out`` holds files that were
@@ -85,6 +92,8 @@ def deidentify(
         openings = Openings(settings.home / "unpacked", decoders)
         try:
             found = find(root, settings.home, run.stamps, run.is_done, openings)
+            if prune:
+                run.prune(found)
             unchanged = run.finish(found)
         finally:
             openings.close()
@@ -120,6 +129,16 @@ class _Run:
             and (stamp.size, stamp.mtime_ns) == (file.size, file.mtime_ns)
             and (not stamp.output or (self._out / stamp.output).is_file())
         )
+
+    def prune(self, found: Found) -> None:
+        """Remove what was written for files that are gone, and forget them."""
+        here = found.files.keys() | found.known.keys()
+        gone = {path for path, stamp in self.stamps.items() if path not in here}
+        kept = {stamp.output for path, stamp in self.stamps.items() if path in here}
+        for output in {self.stamps[path].output for path in gone} - kept - {""}:
+            (self._out / output).unlink(missing_ok=True)
+        self._ledger.forget(gone)
+        self.stamps = self._ledger.stamps()
 
     def finish(self, found: Found) -> int:
         """Do what is left; how many files were done before."""

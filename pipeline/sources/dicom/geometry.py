@@ -159,7 +159,7 @@ def tilt_degrees(step: np.ndarray, first: SlicePlace) -> float:
 def _tilt(step: np.ndarray, first: SlicePlace) -> str:
     return (
         f"slices do not stack along their normal: a gantry tilt of {tilt_degrees(step, first):.1f} degrees "
-        "(reading with tilt = shear straightens it)"
+        "(CELLSCAN_GANTRY_TILT=shear straightens it)"
     )
 
 

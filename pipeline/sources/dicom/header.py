@@ -201,6 +201,8 @@ def _values(dataset: Values, keyword: str) -> tuple[float, ...]:
             return ()
         if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
             value = [value]
+        if any("_" in str(one) for one in value):  # Python's way to write numbers, not DICOM's
+            raise ValueError("not a decimal string")
         return tuple(float(one) for one in value)
     except Exception as error:
         raise SourceError(f"{keyword} does not hold numbers") from error
@@ -242,7 +244,7 @@ def _check_whole(dataset: "FileDataset", size: int) -> None:
     if "PixelData" not in dataset:
         raise SourceError("the file ends before or inside its pixel data")
     _check_last(dataset)
-    pixels = dataset.get_item("PixelData")
+    pixels: Any = dataset.get_item("PixelData")
     encapsulated = getattr(pixels, "length", None) == _UNDEFINED and isinstance(pixels.value, bytes)
     if encapsulated and pixels.value_tell + len(pixels.value) + _DELIMITER_BYTES > size:
         raise SourceError("the file is cut inside the delimiter of its pixel data")

@@ -18,7 +18,6 @@ from pipeline.sources.dicom.voxels import scaled
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan, RefusedFiles
 
-
 # Slices that lie farther apart than this many times their thickness leave gaps: as meant, or as lost.
 _SPARSE = 1.5
 

@@ -5,6 +5,7 @@ may forget it. Data sets are not parsed beyond the identifiers that say where th
 """
 
 import errno
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -74,6 +75,8 @@ class Listener:
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
 
         _config.STORE_RECV_CHUNKED_DATASET = True  # to a file as it comes, instead of into memory
+        # That file has no other setting; what a kill leaves there is removed by the next start.
+        self._temporary, tempfile.tempdir = tempfile.tempdir, str(self._received.incoming)
         entity = AE(ae_title=self._options.ae_title)
         for context in AllStoragePresentationContexts:
             entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
@@ -89,6 +92,7 @@ class Listener:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
+        tempfile.tempdir = self._temporary
         self._received.close()
 
     @property
@@ -102,6 +106,10 @@ class Listener:
     def quiet_studies(self) -> list[Path]:
         """Folders of studies that are complete as far as can be told; each is given once after its last arrival."""
         return self._arrivals.quiet(self._options.quiet_seconds)
+
+    def postpone(self, study: Path) -> None:
+        """Give a study again later."""
+        self._arrivals.note(study)
 
     def _store(self, event: Any) -> int:
         """Answer one C-STORE request: on disk before it is acknowledged."""

@@ -35,7 +35,8 @@ def mirror(
 ) -> Mirrored:
     """Fetch every instance of the studies that match, and that is not here yet.
 
-    A study whose instances are all here (by the server's own count) costs one line of a listing. A run that was killed
+    A study of which as many instances are here as the server counts costs one line of a listing: an instance that was
+    replaced by another on the server is not noticed. What left the server stays here. A run that was killed
     goes on where it was. An instance that cannot be fetched does not end the run: it is counted, and the next run tries
     again.
 

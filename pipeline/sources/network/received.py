@@ -23,15 +23,15 @@ class Received:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._incoming = root.parent / f"{root.name}.incoming"
+        self.incoming = root.parent / f"{root.name}.incoming"
         root.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(root.parent / f"{root.name}.lock")
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
             raise SourceError("another cellscan receives from there already: wait for it, or stop it") from error
-        shutil.rmtree(self._incoming, ignore_errors=True)  # what was not acknowledged when a run was killed
-        self._incoming.mkdir(parents=True)
+        shutil.rmtree(self.incoming, ignore_errors=True)  # what was not acknowledged when a run was killed
+        self.incoming.mkdir(parents=True)
 
     def close(self) -> None:
         self._lock.release()
@@ -57,7 +57,7 @@ class Received:
 
     def arrive(self, blocks: Iterable[bytes]) -> Path:
         """Write bytes that have no name yet, durably."""
-        temporary = self._incoming / uuid.uuid4().hex
+        temporary = self.incoming / uuid.uuid4().hex
         try:
             with temporary.open("wb") as stream:
                 for block in blocks:

@@ -133,7 +133,7 @@ def test_report_does_not_tell_the_name_of_a_member_that_is_refused(tmp_path, set
         file.writestr("/home/Jane_Doe.dcm", b"no scan")
     (result,) = deidentify(tmp_path / "in", tmp_path / "out", BASIC, settings).files
     assert result.outcome == "quarantined"
-    assert "Jane_Doe" in result.reason
+    assert "Jane_Doe" not in result.reason
     told = "".join(path.read_text() for path in files_below(tmp_path / "out"))
     assert "cannot be opened" in told
     assert "Jane" not in told
