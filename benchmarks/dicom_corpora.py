@@ -112,7 +112,7 @@ def _theirs(path: Path) -> str:
 
 def _compared(path: Path, scans: list[dict[str, Any]]) -> str:
     """Single frames voxel by voxel; of many frames, whose order is theirs, the sorted values."""
-    ours = [np.asarray(StoredArray.open(Path(scan["image"]))) for scan in scans]
+    ours = [np.asarray(StoredArray.open(Path(scan["image"]["path"]))) for scan in scans]
     try:
         dataset = pydicom.dcmread(path)
         theirs = _expected(dataset)

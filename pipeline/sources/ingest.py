@@ -16,7 +16,7 @@ from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.directories import directory_rows
 from pipeline.sources.finding import Finding, is_image
 from pipeline.sources.identifiers import uid_digest
-from pipeline.sources.images.units import image_units
+from pipeline.sources.image_units import image_units
 from pipeline.sources.opening import Openings
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.patients import PatientKeys

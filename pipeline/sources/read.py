@@ -12,7 +12,7 @@ from pipeline.sources.annotations.layouts import label_rule
 from pipeline.sources.decoding.child import error_of
 from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.decoding.jobs import Reply
-from pipeline.sources.images.units import image_units
+from pipeline.sources.image_units import image_units
 from pipeline.sources.opening import Openings
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import LoadedScan

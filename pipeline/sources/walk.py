@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import SourceError
-from pipeline.sources.archives.streams import archive_format
+from pipeline.sources.streams import archive_format
 
 FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other", "unreadable", "known"]
 Known = Set[tuple[str, int, int]]

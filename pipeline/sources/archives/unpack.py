@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from pipeline.errors import SourceError, StoreError
 from pipeline.sources.archives.limits import UnpackLimits, file_name, safe_name
-from pipeline.sources.archives.streams import READ_BYTES, Format, Inflated, archive_format
+from pipeline.sources.streams import READ_BYTES, Format, Inflated, archive_format
 
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # ZIP's APPNOTE 4.4.4: encrypted, strongly encrypted, masked directory

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
-from pipeline.sources.archives.streams import Inflated, archive_format
 from pipeline.sources.images.arriving import Encoding, Stream, StreamedImage, Volumes
 from pipeline.sources.images.nifti_header import NiftiHeader, header_size, parse_header
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import LoadedScan
+from pipeline.sources.streams import Inflated, archive_format
 
 _READ_BYTES = 128 << 10  # of compressed data at a time; measured on a CT
 _RGBA = 4

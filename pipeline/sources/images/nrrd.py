@@ -6,12 +6,12 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
-from pipeline.sources.archives.streams import Format, Inflated
 from pipeline.sources.images.arriving import Encoding
 from pipeline.sources.images.nrrd_axes import NrrdAxes, axes_of, grid_of
 from pipeline.sources.images.nrrd_header import NrrdHeader, read_nrrd_header, relative_data_file
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan
+from pipeline.sources.streams import Format, Inflated
 
 _READ_BYTES = 512 << 10
 _STREAMS: dict[str, Format | None] = {"raw": None, "text": None, "hex": None, "gzip": "gzip", "bzip2": "bzip2"}

@@ -1,4 +1,4 @@
-from pipeline.sources.images.units import image_units
+from pipeline.sources.image_units import image_units
 from pipeline.sources.walk import FoundFile
 
 
