@@ -1,5 +1,7 @@
 """The command that takes scans which others push."""
 
+import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -37,11 +39,16 @@ def listen(
         def opened(listener: Listener) -> None:
             screen.note(f"{ae_title} listens at {host}:{listener.port}; Ctrl-C ends it")
 
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):  # both are how it is meant to end
+            signal.signal(number, lambda *_: ended.set())
         options = ListenerOptions(host, port, ae_title, tuple(calling or ()), quiet)
 
         def failed(error: CellscanError) -> None:
             screen.note(f"not ingested, tried again in {quiet:.0f} s: {error}")
 
-        for summary in listen_for_scans(Settings.from_environment(), options, opened, screen.progress, failed=failed):
+        for summary in listen_for_scans(
+            Settings.from_environment(), options, opened, screen.progress, lambda: not ended.is_set(), failed
+        ):
             screen.say(*ingest_lines(summary))
             screen.give(summary)

@@ -103,6 +103,9 @@ def volume_lines(story: "VolumeStory", name: str) -> list[str]:
     return [*lines, f"  read from {_number(len(story.files), 'file')}:", *_few("  ", map(readable, story.files))]
 
 
+_ARCHIVES = 10
+
+
 def overview_lines(found: dict[str, Any]) -> list[str]:
     modalities = ", ".join(f"{count} {name}" for name, count in found["modalities"].items()) or "none"
     objects = ", ".join(f"{count} {name}" for name, count in found["objects"].items()) or "none"
@@ -113,7 +116,9 @@ def overview_lines(found: dict[str, Any]) -> list[str]:
         f"{found['series']} series",
         f"annotated {_number(found['annotated'], 'volume')}; objects: {objects}",
     ]
-    archives = [f"{readable(one['root'])}, last ingested {time_text(one['last_at'])}" for one in found["archives"]]
+    latest = sorted(found["archives"], key=lambda one: one["last_at"], reverse=True)
+    archives = [f"{readable(one['root'])}, last ingested {time_text(one['last_at'])}" for one in latest[:_ARCHIVES]]
+    archives += [f"and {len(latest) - _ARCHIVES} more (--json names all)"] if len(latest) > _ARCHIVES else []
     return [*lines, *(f"archive   {text}" for text in archives)]
 
 

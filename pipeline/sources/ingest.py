@@ -71,12 +71,15 @@ class IngestSummary:
         }
 
 
-def ingest(root: Path, settings: Settings, progress: Progress | None = None) -> IngestSummary:
+def ingest(
+    root: Path, settings: Settings, progress: Progress | None = None, leave_out: Path | None = None
+) -> IngestSummary:
     """Read everything below ``root`` that is new or changed, and its annotations.
 
     A file is known by path, size and time of change; a DICOM series is read again as a whole when one of its files
     changed, came or went. Archive files (zip, tar) are read like folders. Where ``root`` is a DICOMDIR, its folder is
-    meant. A run that was killed is continued by running again.
+    meant; ``leave_out`` is a folder below it that is no part of the archive. A run that was killed is continued by
+    running again.
 
     Raises:
         SourceError: there is nothing at ``root``.
@@ -86,7 +89,8 @@ def ingest(root: Path, settings: Settings, progress: Progress | None = None) -> 
         openings = Openings(settings.home / "unpacked", decoders)
         catalog = Catalog.of(settings)
         try:
-            return _Run(root, settings, catalog, decoders, openings, progress or (lambda done, total, what: None)).run()
+            progress = progress or (lambda done, total, what: None)
+            return _Run(root, leave_out, settings, catalog, decoders, openings, progress).run()
         finally:
             openings.close()
             catalog.close()
@@ -96,6 +100,7 @@ class _Run:
     def __init__(
         self,
         root: Path,
+        leave_out: Path | None,
         settings: Settings,
         catalog: Catalog,
         decoders: Decoders,
@@ -109,7 +114,8 @@ class _Run:
         self.keys = PatientKeys(settings.home)
         self.one_at_a_time = FileLock(settings.home / "annotate.lock")
         self.known = catalog.records(root)
-        self.finding = Finding(root, settings.home, self.known, self.options.digest, self.store, openings)
+        left = leave_out or settings.home
+        self.finding = Finding(root, left, self.known, self.options.digest, self.store, openings)
         self.records: dict[str, FileRecord] = {}
         self.headers: dict[str, dict[str, Any]] = {}
         self.again: list[str] = []
@@ -229,6 +235,7 @@ class _Run:
             progress=self.progress,
             dicom=dicom,
             reader=self.options.digest,
+            reach=self.finding.reach,
         )
         described = [volume_record(self.store.get(one), self.store) for one in outcome.described]
         self._save(Rows(list(outcome.files), described), outcome.annotations, outcome.withdrawn)

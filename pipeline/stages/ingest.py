@@ -45,7 +45,9 @@ def ingest_archive(
     withheld: dict[str, int] = {}
     if deidentify is not None:
         root, withheld = _without_patients(root, deidentify, settings, progress)
-    return replace(ingest(root, settings, progress), unfetched=unfetched, withheld=withheld)
+    # Of a copy without patients the report on it is no part.
+    summary = ingest(root, settings, progress, leave_out=None if deidentify is None else root / "report")
+    return replace(summary, unfetched=unfetched, withheld=withheld)
 
 
 def _fetched(
@@ -67,7 +69,7 @@ def _without_patients(
     name = hashlib.sha256(f"{root} {json.dumps(asdict(options), sort_keys=True)}".encode()).hexdigest()[:16]
     copy = settings.home / "deidentified" / name
     done = deidentify(root, copy, options, settings, progress, prune=True)
-    return copy, dict(Counter(file.reason for file in done.files if file.outcome in ("refused", "quarantined")))
+    return copy, dict(Counter(file.reason for file in done.files if file.outcome not in ("written", "copy")))
 
 
 def is_address(archive: Path | str) -> bool:
@@ -87,4 +89,5 @@ def source_folder(source: str | Path, settings: Settings) -> Path:
     for candidate in (path, settings.data / path):
         if candidate.exists():
             return candidate.resolve()
-    raise SourceError(f"no data at {path}, nor at {settings.data / path}; the data folder is set by CELLSCAN_DATA")
+    places = " nor at ".join(dict.fromkeys((str(path), str(settings.data / path))))
+    raise SourceError(f"no data at {places}; the data folder is set by CELLSCAN_DATA")

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -125,3 +126,54 @@ def test_copies_in_refused_parts_of_a_series_are_accounted_for(archive, settings
         made.save_as(path)
     shutil.copyfile(archive / "b" / "IM0001.dcm", archive / "b" / "copy.dcm")
     assert _outcomes(ingest(archive, settings))["b/copy.dcm"] == "quarantined"
+
+
+def _labelled(folder, values, boxed):
+    labels = np.zeros((6, 5, 4), dtype=np.uint8)
+    for number, place in enumerate(boxed, start=1):
+        labels[place] = number
+    write_nifti(folder / "images" / "a.nii.gz", values, np.eye(4))
+    write_nifti(folder / "labels" / "a.nii.gz", labels, np.eye(4))
+
+
+def test_one_scan_in_two_archives_keeps_its_first_annotation_until_that_goes(tmp_path, settings):
+    values = oblique_voxels()[:6, :5, :4]
+    _labelled(tmp_path / "a", values, [(1, 1, 1)])
+    _labelled(tmp_path / "b", values, [(2, 2, 2), (4, 4, 3)])
+    ingest(tmp_path / "a", settings)
+    second = {file.path: file for file in ingest(tmp_path / "b", settings).files}
+    assert second["labels/a.nii.gz"].outcome == "quarantined"
+    assert "another archive's file" in second["labels/a.nii.gz"].reason
+    (volume,) = Catalog.of(settings).volumes(tmp_path / "b")
+    assert len(volume.annotations) == 1
+    shutil.rmtree(tmp_path / "a")
+    third = {file.path: file for file in ingest(tmp_path / "b", settings).files}
+    assert third["labels/a.nii.gz"].outcome == "ingested"
+    (volume,) = Catalog.of(settings).volumes(tmp_path / "b")
+    assert len(volume.annotations) == 2
+
+
+def test_label_maps_may_be_pairs_of_header_and_data(tmp_path, settings):
+    labels = np.zeros((6, 5, 4), dtype=np.int16)
+    labels[1:3, 2:4, 1] = 7
+    write_nifti(tmp_path / "in" / "images" / "a.nii.gz", oblique_voxels()[:6, :5, :4], np.eye(4))
+    (tmp_path / "in" / "labels").mkdir()
+    nib.save(nib.Nifti1Pair(labels, np.eye(4)), tmp_path / "in" / "labels" / "a.img")
+    summary = ingest(tmp_path / "in", settings)
+    assert {file.path: file.outcome for file in summary.files} == {
+        "images/a.nii.gz": "ingested",
+        "labels/a.hdr": "ingested",
+        "labels/a.img": "ingested",
+    }
+    (volume,) = Catalog.of(settings).volumes(tmp_path / "in")
+    assert volume.annotations.boxes.sizes.tolist() == [[2, 2, 1]]
+
+
+def test_a_mask_named_after_its_image_without_a_joint_is_its_label_map(tmp_path, settings):
+    labels = np.zeros((6, 5, 4), dtype=np.uint8)
+    labels[1, 1, 1] = 1
+    write_nifti(tmp_path / "in" / "img3d.nii.gz", oblique_voxels()[:6, :5, :4], np.eye(4))
+    write_nifti(tmp_path / "in" / "mask3d.nii.gz", labels, np.eye(4))
+    ingest(tmp_path / "in", settings)
+    (volume,) = Catalog.of(settings).volumes(tmp_path / "in")
+    assert len(volume.annotations) == 1

@@ -7,12 +7,13 @@ the order of paths: the first file to annotate a volume keeps it, and the others
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import AnnotationError, CellscanError
 from pipeline.sources.annotations.applying import Application
 from pipeline.sources.annotations.describing import Descriptions
 from pipeline.sources.annotations.formats import LABEL_MAP, TABLES, dicom_format
-from pipeline.sources.annotations.layouts import image_of, label_rule
+from pipeline.sources.annotations.layouts import header_of, image_of, label_rule
 from pipeline.sources.annotations.marks import MarkSet
 from pipeline.sources.annotations.read import Contents, contents, discard
 from pipeline.sources.annotations.references import Images, MissingImage
@@ -55,6 +56,7 @@ def annotate(
     progress: Progress,
     dicom: dict[str, str] | None = None,
     reader: str = "",
+    reach: Callable[[Iterable[str]], None] = lambda paths: None,
 ) -> AnnotationOutcome:
     """Apply every annotation file of an archive.
 
@@ -69,10 +71,11 @@ def annotate(
         progress: told of each file.
         dicom: SOP class of each DICOM object that annotates, by catalog path.
         reader: put down in the rows.
+        reach: makes the bytes of files in unopened archive files readable, and ``found`` say where.
 
     An unchanged label map or DICOM object that was used whole is not read again while no table of classes changed.
     """
-    stage = _Stage(found, known, records, before, store, keys, decoders, progress, reader)
+    stage = _Stage(found, known, records, before, store, keys, decoders, progress, reader, reach)
     waiting = stage.read_tables()
     stage.apply_label_maps()
     stage.apply_dicom(dicom or {})
@@ -92,13 +95,15 @@ class _Stage:
         decoders: Decoders,
         progress: Progress,
         reader: str,
+        reach: Callable[[Iterable[str]], None],
     ) -> None:
         self.found, self.known, self.before, self.store = found, known, before, store
-        self.decoders, self.progress, self.reader = decoders, progress, reader
+        self.decoders, self.progress, self.reader, self.reach = decoders, progress, reader, reach
         self.unchanged = {path: row for path, row in records.items() if row.kind == "annotation" and path in found}
         self.images = Images(records.values())
         self.descriptions = Descriptions(self.images, store, keys)
-        self.application = Application(self.images, store, self.descriptions)
+        elsewhere = frozenset(one for one, record in before.items() if self._is_elsewhere(record) and _is_there(record))
+        self.application = Application(self.images, store, self.descriptions, elsewhere=elsewhere)
         self.out: dict[str, FileRecord] = {}
         self.tables_same = True
 
@@ -127,9 +132,17 @@ class _Stage:
             # Where two want one image, both are read again: what becomes of them must not depend on who came first.
             if self._is_settled(path, volumes) and all(wanted[volume] == 1 for volume in volumes):
                 self._keep(path)
-        jobs = [(path, self._job(path, LABEL_MAP + rules[path])) for path in images if path not in self.out]
+        halves = {path: header for path in images if (header := header_of(path)) in self.found}
+        jobs = [
+            (path, self._job(path, LABEL_MAP + rules[path]))
+            for path in images
+            if path not in self.out and path not in halves
+        ]
         for path, job, reply in self._read(jobs):
             self._take(path, job, reply, _LESION if rules[path] == "lesions" else _GENERIC_LABEL)
+        for path, header in halves.items():
+            if header in self.out:
+                self._note(path, self.out[header].outcome, self.out[header].reason)
 
     def apply_dicom(self, sop_classes: dict[str, str]) -> None:
         formats = {path: dicom_format(sop_class) for path, sop_class in sorted(sop_classes.items())}
@@ -157,12 +170,16 @@ class _Stage:
         for volume_id, record in self.before.items():
             if volume_id in annotated:
                 continue
-            if record.path in self.found or record.path in self.known:  # else another archive's file annotates it
+            if not self._is_elsewhere(record) or not _is_there(record):
                 if self.store.has(volume_id):
                     self.store.annotate(volume_id, None)
                 withdrawn.append(volume_id)
         changed = tuple(row for volume_id, row in annotated.items() if self.before.get(volume_id) != row)
         return AnnotationOutcome(tuple(self.out.values()), changed, tuple(withdrawn), tuple(self.descriptions.changed))
+
+    def _is_elsewhere(self, record: AnnotationRecord) -> bool:
+        """Whether a file of another archive annotates a volume."""
+        return record.path not in self.found and record.path not in self.known
 
     def _image_of(self, path: str) -> tuple[str, ...]:
         """The volumes that a label map may be of; none, and a note, where its image is not there."""
@@ -211,7 +228,7 @@ class _Stage:
             said, reply = self._contents(path, job, reply)
             if said.sets:
                 self.application.take(path, said, tally, generic)
-                self._note(path, *tally.outcome(), said.digest, tuple(tally.volumes))
+                self._note(path, *tally.outcome(), said.digest, tuple(tally.volumes), tally.again)
             else:
                 self._note(path, "ignored", _NOTHING_HERE if said.format else _UNKNOWN_FORMAT, said.digest)
         except CellscanError as error:
@@ -227,17 +244,31 @@ class _Stage:
             return said, reply
         discard(reply)
         named = self.images.at_instances({name for one in on_slices for name in one.reference.instances})
+        self.reach([image for image in named.values() if image in self.found])
         images = {name: str(self.found[image].location) for name, image in named.items() if image in self.found}
         ((_, _, again),) = self._read([(path, {**job, "images": images})])
         return _said(again), again
 
     def _note(
-        self, path: str, outcome: Outcome, reason: str, digest: str | None = None, volume_ids: tuple[str, ...] = ()
+        self,
+        path: str,
+        outcome: Outcome,
+        reason: str,
+        digest: str | None = None,
+        volume_ids: tuple[str, ...] = (),
+        again: bool = False,
     ) -> None:
         file = self.found[path]
+        reader = "" if again else self.reader
         self.out[path] = FileRecord(
-            path, file.size, file.mtime_ns, self.reader, "annotation", outcome, reason, digest, volume_ids=volume_ids
+            path, file.size, file.mtime_ns, reader, "annotation", outcome, reason, digest, volume_ids=volume_ids
         )
+
+
+def _is_there(record: AnnotationRecord) -> bool:
+    """Whether the annotating file exists, itself or the archive file that holds it."""
+    path = Path(record.path)
+    return path.exists() or any(folder.is_file() for folder in path.parents)
 
 
 def _said(reply: Reply) -> Contents:

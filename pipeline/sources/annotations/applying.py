@@ -27,13 +27,15 @@ _Set = MarkSet | StoredLabelMap
 class Application:
     """Annotation files applied one after the other: the first one to annotate a volume keeps it.
 
-    ``annotated`` holds what each volume has now, by volume id.
+    ``annotated`` holds what each volume has now, by volume id; ``elsewhere`` the volumes that files of other archives
+    annotate: one scan in two archives has one truth, and nobody guesses whose.
     """
 
     images: Images
     store: VolumeStore
     descriptions: Descriptions
     annotated: dict[str, AnnotationRecord] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
 
     def take(self, path: str, contents: Contents, tally: Tally, generic: str) -> None:
         """Apply what the file at ``path`` says. All that it says of one image is used, or nothing of it."""
@@ -72,6 +74,9 @@ class Application:
             volume, note = choose(sets, [self.store.get(volume_id) for volume_id in volumes])
             if self.is_taken(volume.volume_id, path):
                 raise AnnotationError("its image is annotated by another file already")
+            if volume.volume_id in self.elsewhere:
+                tally.again = True
+                raise AnnotationError("its image is annotated by another archive's file already, which stands")
             result = placed(sets, volume, self.descriptions.classes(volume.volume_id), generic)
         except AnnotationError as error:
             tally.wrong += [str(error)] * len(sets)

@@ -66,10 +66,19 @@ def _read(path: Path) -> tuple[np.ndarray, Grid]:
 def _read_nifti(path: Path) -> tuple[np.ndarray, Grid]:
     from pipeline.sources.images.nifti import load_nifti
 
-    scans = load_nifti([path])
+    scans = load_nifti([path, *_data_of(path)])
     if len(scans) != 1 or scans[0].image.shape[0] != 1:
         raise AnnotationError(f"a label map is one volume of one channel, got {len(scans)} volumes")
     return np.asarray(scans[0].image[0:1, :, :, :])[0], scans[0].grid
+
+
+def _data_of(header: Path) -> list[Path]:
+    """The data file of a NIfTI pair, beside its header."""
+    name = header.name.lower()
+    if not name.endswith((".hdr", ".hdr.gz")):
+        return []
+    wanted = name.replace(".hdr", ".img")
+    return [path for path in header.parent.iterdir() if path.name.lower() == wanted]
 
 
 def _read_tiff(path: Path) -> tuple[np.ndarray, Grid]:

@@ -5,7 +5,7 @@
   masks (see `pipeline.sources.annotations.label_maps`).
 - A file ``lesions`` belongs to the only image beside it; its connected components are the lesions.
 - A file named ``mask``, ``label``, ``seg`` belongs to the only image beside it; one whose name begins or ends so
-  (``mask_a``, ``a_seg``), to the image ``a`` beside it.
+  (``mask_a``, ``a_seg``, ``mask3d``), to the image ``a`` beside it.
 - A segmentation ``a.seg.nrrd`` and Slicer's markups belong to the image ``a``, beside it or below its archive, else
   to the only image beside them. Other files of marks (GeoJSON) must have their image's name.
 """
@@ -44,6 +44,14 @@ def label_rule(path: str) -> LabelRule | None:
     return _NAMES[word] if word else None
 
 
+def header_of(path: str) -> str:
+    """The header of a NIfTI pair whose data file is ``path``, as it would be called; else an empty text."""
+    for data, header in ((".img", ".hdr"), (".img.gz", ".hdr.gz")):
+        if path.lower().endswith(data):
+            return path[: -len(data)] + header
+    return ""
+
+
 def image_of(path: str, images: Images) -> tuple[str, ...]:
     """The volumes of the one image that the file at ``path`` belongs to.
 
@@ -58,7 +66,9 @@ def image_of(path: str, images: Images) -> tuple[str, ...]:
         base = folder.parent.parent if folder.parent.name == "annotations" else folder.parent
         return images.of_file(stem(path), str(base))
     _, rest = _split(stem(path).lower())
-    return images.beside(path, [rest, f"img_{rest}", f"image_{rest}"] if rest else [])
+    return images.beside(
+        path, [rest, *(f"{word}{rest}" for word in ("img_", "image_", "img", "image"))] if rest else []
+    )
 
 
 def _named(path: str, images: Images) -> tuple[str, ...]:
@@ -87,10 +97,15 @@ def _own_name(path: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """``mask_a`` or ``a_mask`` → ``("mask", "a")``; an empty word where the name is no label map's."""
+    """``mask_a`` or ``a_mask`` → ``("mask", "a")``, ``mask3d`` → ``("mask", "3d")``.
+
+    The word is empty where the name is no label map's.
+    """
     for word in _NAMES:
         if name == word:
             return word, ""
+        if name.startswith(word) and name[len(word)].isdigit():
+            return word, name[len(word) :]
         for joint in "_-":
             if name.startswith(word + joint):
                 return word, name[len(word) + 1 :]

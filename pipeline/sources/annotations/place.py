@@ -30,7 +30,7 @@ from pipeline.volumes import UNLABELLED, Annotations
 
 # Centres say nothing of size; an experiment may override this nominal edge (data.point_box).
 POINT_BOX_VOXELS = 12.0
-_SLACK_VOXEL = 1e-6
+_SLACK_VOXEL = 1e-4  # what coordinates written with six digits are off
 # A contour lies in a plane of the array, and its normal along an axis, if it is off by no more than this.
 _FLAT_VOXEL = 1e-3
 _PARALLEL = 1e-4

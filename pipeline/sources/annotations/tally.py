@@ -4,18 +4,22 @@ from dataclasses import dataclass, field
 
 from pipeline.sources.catalog import Outcome
 
-_LEFT_OUT = "entries not used, the others were"
+_LEFT_OUT = "entries not used"
 
 
 @dataclass
 class Tally:
-    """Entries that were used, that are wrong, and whose image is there and was not ingested itself (``missing``)."""
+    """Entries that were used, that are wrong, and whose image is there and was not ingested itself (``missing``).
+
+    ``again``: what stood in the way may go without a change of this archive, so that the file is tried every time.
+    """
 
     used: int = 0
     wrong: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     volumes: dict[str, None] = field(default_factory=dict)
+    again: bool = False
 
     def outcome(self) -> tuple[Outcome, str]:
         """Quarantined where something is wrong, ignored where no image was there to take anything."""
@@ -26,7 +30,8 @@ class Tally:
             return "ingested", notes
         reason = left_out[0]
         if total > 1:
-            reason = f"{len(left_out)} of {total} {_LEFT_OUT}: {reason}"
+            others = ", the others were" if self.used else ""
+            reason = f"{len(left_out)} of {total} {_LEFT_OUT}{others}: {reason}"
         reason = "; ".join(filter(None, (reason, notes)))
         if self.wrong:
             return "quarantined", reason

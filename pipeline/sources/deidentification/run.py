@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.errors import SourceError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
+from pipeline.sources.annotations.layouts import label_rule
 from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.deidentification.found import Found, find
 from pipeline.sources.deidentification.ledger import FileResult, Ledger, Stamp
@@ -154,7 +155,7 @@ class _Run:
         here = files.keys() | found.known.keys()
         self._ledger.forget(path for path, stamp in stamps.items() if path not in here and not stamp.output)
         waiting = [file for path, file in files.items() if path in left]
-        refused = [file for file in waiting if str(file.path) in found.refused or file.kind not in _CLEANED]
+        refused = [file for file in waiting if str(file.path) in found.refused or not _is_cleaned(file)]
         self._ledger.save(_not_copied(file, found) for file in refused)
         self._clean([file for file in waiting if file not in refused])
         return len(here) - len(left)
@@ -212,6 +213,14 @@ class _Run:
         )
 
 
+def _is_cleaned(file: FoundFile) -> bool:
+    return file.kind in _CLEANED and not _is_nifti_label_map(file)
+
+
+def _is_nifti_label_map(file: FoundFile) -> bool:
+    return file.kind == "nifti" and label_rule(str(file.path)) is not None
+
+
 def _not_copied(file: FoundFile, found: Found) -> FileResult:
     path = str(file.path)
     result = FileResult(path, file.size, file.mtime_ns, "ignored")
@@ -220,6 +229,8 @@ def _not_copied(file: FoundFile, found: Found) -> FileResult:
         return replace(result, outcome="quarantined", reason=found.refused[path], summary=summary)
     if path in found.opened:
         return replace(result, reason=f"an archive file: its {found.opened[path]} members are listed one by one")
+    if _is_nifti_label_map(file):
+        return replace(result, reason="a label map belongs to its image by its name, and no name is kept: not copied")
     reason = file.reason or f"only DICOM and NIfTI files are de-identified ({file.kind}): not copied"
     return replace(result, reason=reason)
 
