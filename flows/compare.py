@@ -1,11 +1,14 @@
 """Two versions on the same cases, and which of them is to be used."""
 
+from pathlib import Path
+
 from prefect import flow
 
 from flows.artifacts import show_comparison
 from flows.parameters import Version
 from flows.retry import tracked_stage
 from flows.surroundings import progress
+from pipeline.errors import ModelError
 from pipeline.settings import Settings
 
 
@@ -19,11 +22,15 @@ def _compare(a: Version, b: Version) -> dict[str, float]:
 
 
 @tracked_stage("promote")
-def _promote(version: Version, force: bool) -> str:
+def _promote(version: Version, force: bool, policy: Path | None) -> str:
+    from pipeline.config import load_policy
     from pipeline.stages.promote import promote_version
 
     name, _, number = version.partition("/")
-    decision = promote_version(name, number, Settings.from_environment(), force, progress())
+    asked = load_policy(policy) if policy else None
+    decision = promote_version(name, number, Settings.from_environment(), force, progress(), asked)
+    if decision.champion is None:
+        raise ModelError(f"{version} was not promoted, and {name} has no champion: {decision.reason}")
     return f"{name}/{decision.champion}"
 
 
@@ -38,10 +45,15 @@ def compare(a: Version, b: Version) -> dict[str, float]:
 
 
 @flow(name="promote")
-def promote(version: Version, force: bool = False) -> str:
-    """Make a version the champion if it is not worse than the present one.
+def promote(version: Version, force: bool = False, policy: Path | None = None) -> str:
+    """Make a version the champion if a policy holds against the present one.
+
+    Args:
+        version: the challenger.
+        force: although the policy does not hold.
+        policy: YAML file of what is asked for; by default, not worse and no class lost.
 
     Returns:
         The champion, as ``name/3``.
     """
-    return _promote(version, force)
+    return _promote(version, force, policy)

@@ -26,14 +26,17 @@ class Outcome:
 
 
 @flow(name="scan_to_report")
-def scan_to_report(experiments: Experiments, archive: Archive | None = None, out: Path | None = None) -> Outcome:
-    """Ingest the scans, train and evaluate a version of each experiment, promote those that are not worse than their
-    champions, detect with the champions on the archive, compare the versions, and report.
+def scan_to_report(
+    experiments: Experiments, archive: Archive | None = None, out: Path | None = None, policy: Path | None = None
+) -> Outcome:
+    """Ingest the scans, train and evaluate a version of each experiment, promote those for which the policy holds
+    against their champions, detect with the champions on the archive, compare the versions, and report.
 
     Args:
         experiments: what to train.
         archive: scans to detect on; by default the experiment's own.
         out: where detections go, a folder a model; by default in the home folder.
+        policy: YAML file of what a champion must show; by default, not worse and no class lost.
     """
     from pipeline.stages.experiment import experiment_source
     from pipeline.stages.pairs import champions_in_order, pairs_to_compare, report_targets
@@ -46,7 +49,7 @@ def scan_to_report(experiments: Experiments, archive: Archive | None = None, out
     versions = [train(experiment) for experiment in experiments]
     for version in versions:
         evaluate(version)
-    champions = champions_in_order([promote(version) for version in versions])
+    champions = champions_in_order([promote(version, policy=policy) for version in versions])
     folder = out or settings.home / "results"
     results = [detect(champion, sources[name], folder / name) for name, champion in champions.items()]
     for a, b in pairs_to_compare(versions, champions):

@@ -8,6 +8,7 @@ from pipeline.cli import archive, models, whole
 from pipeline.cli.catalog import catalog
 from pipeline.cli.deidentify import deidentify
 from pipeline.cli.demo import demo
+from pipeline.cli.explain import explain
 from pipeline.cli.listen import listen
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed (the reason is shown), 2 wrong use, 3 where a command's --help says so."
@@ -55,4 +56,6 @@ app.command(rich_help_panel=_MODELS)(models.train)
 app.command(rich_help_panel=_MODELS)(models.evaluate)
 app.command(rich_help_panel=_MODELS)(models.compare)
 app.command(rich_help_panel=_MODELS)(models.promote)
+app.command(rich_help_panel=_MODELS)(models.rollback)
 app.command(rich_help_panel=_MODELS)(models.report)
+app.command(rich_help_panel=_MODELS)(explain)

@@ -1,5 +1,6 @@
 """Records of the stages → the lines that a user reads."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def evaluation_lines(evaluation: "Evaluation") -> list[str]:
 
 
 def comparison_lines(comparison: "Comparison") -> list[str]:
-    """Both values and the difference B − A of each figure, the primary first."""
+    """Both values and the difference B − A of each figure, the primary first; then the primary in each stratum."""
     names = sorted(comparison.differences, key=lambda name: name != comparison.primary)
     width = max((len(name) for name in names), default=0)
     head = f"{comparison.version_b} against {comparison.version_a}, paired over {comparison.patients} patients"
@@ -71,7 +72,31 @@ def comparison_lines(comparison: "Comparison") -> list[str]:
     for name in names:
         a, b = comparison.values_a[name], comparison.values_b[name]
         p = f"  p = {comparison.p_values[name]:.3f}" if name in comparison.p_values else ""
-        lines.append(f"  {name:{width}}  {a:.3f} -> {b:.3f}  difference {_signed(comparison.differences[name])}{p}")
+        shown = _detectable(comparison.detectable.get(name, math.nan))
+        difference = _signed(comparison.differences[name])
+        lines.append(f"  {name:{width}}  {a:.3f} -> {b:.3f}  difference {difference}{p}{shown}")
+    if comparison.detectable:
+        lines.append("  detectable: the smallest true difference that this test set shows with 80% power")
+    return [*lines, *strata_lines(comparison)]
+
+
+def strata_lines(comparison: "Comparison") -> list[str]:
+    """One line a stratum; none where there is no stratum."""
+    strata = [(f"{name} {level}", one) for name, levels in comparison.strata.items() for level, one in levels.items()]
+    if not strata:
+        return []
+    tests = sum(not math.isnan(one.p) for _, one in strata)
+    width = max(len(name) for name, _ in strata)
+    lines = [f"  {strata[0][1].metric} by stratum, p adjusted for {tests} of them (Holm):"]
+    for name, one in strata:
+        held = f"{_number(one.patients, 'patient')}, {_number(one.objects, 'object')}"
+        if math.isnan(one.difference.value):
+            lines.append(f"    {name:{width}}  no difference exists  ({held})")
+            continue
+        lines.append(
+            f"    {name:{width}}  {one.value_a:.3f} -> {one.value_b:.3f}  difference {_signed(one.difference)}"
+            f"  p = {one.p:.3f}, adjusted {one.p_adjusted:.3f}{_detectable(one.detectable)}  ({held})"
+        )
     return lines
 
 
@@ -90,6 +115,14 @@ def paired_lines(a: "Evaluation", b: "Evaluation", comparison: "Comparison") -> 
 def _counted(evaluation: "Evaluation") -> str:
     counts = evaluation.counts
     return f"{counts.get('cases', 0)} test cases with {counts.get('objects', 0)} objects"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _detectable(smallest: float) -> str:
+    return "" if math.isnan(smallest) else f"  detectable {smallest:.3f}"
 
 
 def _signed(estimate: "Estimate") -> str:

@@ -1,4 +1,4 @@
-"""Commands on model versions: train, evaluate, compare, promote, report."""
+"""Commands on model versions: train, evaluate, compare, promote, rollback, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -80,26 +80,59 @@ def compare(
 
 def promote(
     version: Annotated[str, typer.Argument(help="The challenger: name/3.")],
-    force: Annotated[bool, typer.Option("--force", help="Promote although it scores worse.")] = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            help="YAML file of what it must show, e.g. from configs/policies/.",
+            show_default="not worse, and no class lost",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although the policy does not hold; that is recorded.")
+    ] = False,
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
-    """Make a version the @champion, if it is not worse than the present one by more than its experiment's margin.
+    """Make a version the @champion, if a policy holds against the present one.
 
-    Exits with 3 when the version was not promoted.
+    Without --policy: it is not worse by more than its experiment's margin, and no class drops beyond chance. Neither
+    of the two may have been trained on a patient of the test set. The reason is kept on the version in MLflow. Exits
+    with 3 when the version was not promoted.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.versions import parse_version
+        from pipeline.config import load_policy
         from pipeline.stages.promote import promote_version
 
         name, number = parse_version(version)
-        decision = promote_version(name, number, Settings.from_environment(), force, screen.progress)
+        asked = load_policy(policy) if policy else None
+        decision = promote_version(name, number, Settings.from_environment(), force, screen.progress, asked)
         verb = "promoted" if decision.promoted else "not promoted"
-        screen.say(f"{version} {verb}: {decision.reason}; @champion is {name}/{decision.champion}")
+        champion = f"{name}/{decision.champion}" if decision.champion else "no version"
+        screen.say(f"{version} {verb}: {decision.reason}; @champion is {champion}")
         screen.give(decision)
         if not decision.promoted:
             raise typer.Exit(PARTIAL)
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="The registered model, e.g. lesions.")],
+    as_json: AsJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Give @champion back to the version that held it before; given again, to the one before that.
+
+    The version that is rolled back is not promoted again without --force.
+    """
+    with Screen(as_json=as_json, verbose=verbose) as screen:
+        from pipeline.stages.rollback import rollback_champion
+
+        done = rollback_champion(name, Settings.from_environment())
+        screen.say(f"@champion is {name}/{done.champion} again: {done.reason}")
+        screen.give(done)
 
 
 def report(

@@ -1,4 +1,4 @@
-"""YAML file and dotted overrides → a validated experiment."""
+"""YAML file and dotted overrides → a validated experiment; a YAML file → a validated policy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.config.experiment import ExperimentConfig
+from pipeline.config.policy import Policy
 from pipeline.errors import ConfigError
 
 
@@ -22,20 +23,38 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         ConfigError: the file is missing, an override has no ``=``, or a value does not hold; the message names
             each key with what was expected and what came.
     """
-    if not path.is_file():
-        raise ConfigError(f"no experiment file at {path}")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold a mapping of stages, got {type(tree).__name__}")
+    tree = _tree(path, "experiment", "stages")
     for override in overrides:
         _apply(tree, override)
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path} does not hold together:\n{_explain(error)}") from error
+        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'experiment')}") from error
+
+
+def load_policy(path: Path) -> Policy:
+    """Read one promotion policy.
+
+    Raises:
+        ConfigError: the file is missing, or a value does not hold; the message names each key.
+    """
+    tree = _tree(path, "policy", "demands")
+    try:
+        return Policy.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'policy')}") from error
+
+
+def _tree(path: Path, what: str, parts: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"no {what} file at {path}")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold a mapping of {parts}, got {type(tree).__name__}")
+    return tree
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -51,9 +70,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node[leaf] = yaml.safe_load(text)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, whole: str) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "experiment"
+        where = ".".join(str(part) for part in problem["loc"]) or whole
         lines.append(f"  {where}: {problem['msg']} (got {problem['input']!r:.80})")
     return "\n".join(lines)

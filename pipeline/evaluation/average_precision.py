@@ -5,13 +5,19 @@ every object is found it equals ``sklearn.metrics.average_precision_score``; tha
 objects, which here keep recall below 1.
 
 `interpolated_precision` is COCO's AP at one IoU: precision at a recall is the best precision at that recall or a
-higher one, averaged over recall 0, 0.01 … 1. It differs from COCO in three points: one class (was it found?)
-instead of the mean over classes, no cap on detections (COCO keeps 100 an image), and equal scores form one step.
+higher one, averaged over recall 0, 0.01 … 1. It differs from COCO in two points: no cap on detections (COCO keeps 100
+an image), and equal scores form one step. ``ap_iou_<iou>`` is this figure for one class, "was it found?".
+
+`mean_precision` is COCO's mAP: `interpolated_precision` averaged over classes, each matched apart, and over IoUs 0.50,
+0.55 … 0.95 (Lin et al., ECCV 2014; pycocotools' ``COCOeval``). Classes without an object are left out, as pycocotools
+does; MONAI's COCOMetric counts each of them as -1.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.evaluation.ranking import Steps
+from pipeline.evaluation.ranking import Steps, ratio
 
 # 7 objects of 20 are a recall of 0.35, and linspace's 0.35 is a bit more: rounding must not lose a point.
 _RECALLS = np.linspace(0.0, 1.0, 101) - 1e-12
@@ -26,8 +32,22 @@ def average_precision(steps: Steps) -> np.ndarray:
 
 def interpolated_precision(steps: Steps) -> np.ndarray:
     """COCO's 101-point AP, ``(rounds,)``; NaN without an object."""
-    best = np.maximum.accumulate(steps.precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
-    at = [np.searchsorted(row, _RECALLS, side="left") for row in steps.recall]
-    area = np.take_along_axis(best, np.array(at), axis=1).mean(axis=1)
+    needed = np.ceil(np.multiply.outer(steps.objects, _RECALLS)).astype(steps.hits.dtype)
+    area = [_mean_of_best(*row) for row in zip(steps.hits, steps.precision, needed, strict=True)]
     return np.where(steps.objects > 0, area, np.nan)
+
+
+def mean_precision(each: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of APs ``(rounds,)`` over classes and IoUs; those that do not exist are left out."""
+    there = [np.isfinite(one) for one in each]
+    return ratio(np.sum([np.nan_to_num(one) for one in each], axis=0), np.sum(there, axis=0))
+
+
+def _mean_of_best(hits: np.ndarray, precision: np.ndarray, needed: np.ndarray) -> float:
+    """Mean over ``needed`` of the best precision at that number of hits or more; 0 where it is not reached."""
+    at = np.searchsorted(hits, needed)
+    at = at[at < len(hits)]
+    if len(at) == 0:
+        return 0.0
+    best = np.maximum.accumulate(np.maximum.reduceat(precision, at)[::-1])
+    return float(best.sum()) / len(needed)

@@ -51,12 +51,19 @@ def detection_figures(counts: Counts, weights: np.ndarray) -> dict[str, np.ndarr
 
 
 def class_figures(counts: Counts, weights: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """``class_f1_<class>`` and ``class_f1_weighted``, each ``(rounds,)``."""
+    """``class_f1_<class>``, ``class_f1_weighted``, ``class_precision_<class>`` and ``class_recall_<class>``, each
+    ``(rounds,)``."""
     objects, hits, false = weights @ counts.class_objects, weights @ counts.class_hits, weights @ counts.class_false
     each = f1(hits, false, objects)
     weighted = ratio((np.nan_to_num(each) * objects).sum(axis=1), objects.sum(axis=1))
     figures = {f"class_f1_{name}": each[:, index] for index, name in enumerate(classes)}
-    return {**figures, "class_f1_weighted": weighted}
+    precision, recall = ratio(hits, hits + false), ratio(hits, objects)
+    return {
+        **figures,
+        "class_f1_weighted": weighted,
+        **{f"class_precision_{name}": precision[:, index] for index, name in enumerate(classes)},
+        **{f"class_recall_{name}": recall[:, index] for index, name in enumerate(classes)},
+    }
 
 
 def count_error(counts: Counts, weights: np.ndarray) -> np.ndarray:

@@ -1,24 +1,30 @@
 """Version B against version A on the same test set, paired by patient.
 
-The interval of a difference: both versions are measured on the same resampled patients, round by round.
+The interval of a difference: both versions are measured on the same resampled patients, round by round. The p value is
+a permutation test's (`pipeline.evaluation.significance`): each round measures the two sets of results that come out
+when the versions are swapped for a random half of the patients. What could have been shown is in
+`pipeline.evaluation.power`.
 
-The p value: a permutation test that flips the sign of patients' differences. If neither version is better, a patient's
-results are as likely under the one name as under the other. A round swaps the versions for a random half of the
-patients and measures both mixed sets; ``p`` is the share of rounds whose difference is at least as far from 0 as the
-real one, that one counted too (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585). With few patients p cannot be
-small: four can be swapped in 16 ways.
+For each stratum the primary metric is compared in the same way, by the same resampled and the same swapped patients;
+where it is not a figure of strata, F1 stands for it. All strata of all variables are one family of tests for the
+correction. The levels are those that B was evaluated by, or A where B has none.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import DatasetError
 from pipeline.evaluation.figures import Measured
-from pipeline.evaluation.records import Comparison, Evaluation
+from pipeline.evaluation.part import PART_FIGURES, Part
+from pipeline.evaluation.power import ALPHA, detectable
+from pipeline.evaluation.records import Comparison, Evaluation, StratumDifference
+from pipeline.evaluation.significance import holm, p_value, swaps
+from pipeline.evaluation.strata import Strata
+from pipeline.evaluation.tables import ATTRIBUTE
 from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
-
-# Differences that are equal in arithmetic may differ in the last bits.
-_ROUNDING = 1e-12
 
 
 def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
@@ -38,26 +44,70 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
         DatasetError: the two were not evaluated on the same cases and annotations by the same match rule.
     """
     _check(a, b)
-    patients = patients_of(_cases(a))
-    count = len(np.unique(patients))
+    draws = _Draws.of(patients_of(_cases(a)), rounds, seed, a.confidence)
     classes = _classes(a) if set(_classes(a)) == set(_classes(b)) else ()
     one, other = _measured(a, classes), _measured(b, classes)
     values_a, values_b = one.values(), other.values()
     names = [name for name in values_a if name in values_b]
     real = {name: values_b[name] - values_a[name] for name in names}
-    resampled = _differences(one, other, patient_weights(patients, rounds, seed))
-    swapped = _swapped_differences(one, other, patients, rounds, seed)
+    resampled = _differences(one.figures(draws.weights), other.figures(draws.weights))
+    swapped = _swapped_differences(one, other, draws.swapped)
     return Comparison(
         version_a=a.version,
         version_b=b.version,
         test_set=a.test_set,
         primary=a.primary,
-        differences={name: interval(real[name], resampled[name], a.confidence, count) for name in names},
-        p_values={name: _p_value(real[name], swapped[name]) for name in names},
+        differences={name: interval(real[name], resampled[name], a.confidence, draws.patients) for name in names},
+        p_values={name: p_value(real[name], swapped[name]) for name in names},
         values_a={name: values_a[name] for name in names},
         values_b={name: values_b[name] for name in names},
-        patients=count,
+        patients=draws.patients,
+        detectable={name: detectable(resampled[name], draws.patients) for name in names},
+        strata=_compared_strata(a, b, draws),
     )
+
+
+def strata_compared(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> dict[str, dict[str, StratumDifference]]:
+    """The strata of `compare` alone: variable → level → difference.
+
+    Raises:
+        DatasetError: as `compare`.
+    """
+    _check(a, b)
+    return _compared_strata(a, b, _Draws.of(patients_of(_cases(a)), rounds, seed, a.confidence))
+
+
+def paired_cases(a: Evaluation, b: Evaluation) -> pd.DataFrame:
+    """What each version found in each case, each at its own threshold: one row a case, in the order of case ids.
+
+    ``case_id patient_key objects``, then ``hits false_positives misses`` of both with ``_a`` and ``_b``, and the
+    attributes of the case.
+
+    Raises:
+        DatasetError: as `compare`.
+    """
+    _check(a, b)
+    keys, counts = ["case_id", "patient_key", "objects"], ["hits", "false_positives", "misses"]
+    one, other = _cases(a), _cases(b)
+    attributes = [column for column in other.columns if str(column).startswith(ATTRIBUTE)]
+    return pd.concat(
+        [one[keys], one[counts].add_suffix("_a"), other[counts].add_suffix("_b"), other[attributes]], axis=1
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """``(rounds, cases)``: ``weights`` says how often a case is drawn, ``swapped`` where the versions change places."""
+
+    weights: np.ndarray
+    swapped: np.ndarray
+    confidence: float
+    patients: int
+
+    @classmethod
+    def of(cls, patients: np.ndarray, rounds: int, seed: int, confidence: float) -> "_Draws":
+        weights, swapped = patient_weights(patients, rounds, seed), swaps(patients, rounds, seed)
+        return cls(weights, swapped, confidence, len(np.unique(patients)))
 
 
 def _check(a: Evaluation, b: Evaluation) -> None:
@@ -86,26 +136,63 @@ def _measured(evaluation: Evaluation, classes: tuple[str, ...]) -> Measured:
     return Measured.of(_cases(evaluation), evaluation.objects, evaluation.threshold, classes)
 
 
-def _differences(one: Measured, other: Measured, weights: np.ndarray) -> dict[str, np.ndarray]:
-    before, after = one.figures(weights), other.figures(weights)
+def _differences(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: after[name] - before[name] for name in before if name in after}
 
 
-def _swapped_differences(
-    one: Measured, other: Measured, patients: np.ndarray, rounds: int, seed: int
-) -> dict[str, np.ndarray]:
-    keys, patient_of_case = np.unique(patients, return_inverse=True)
-    swap = np.random.default_rng(seed).integers(0, 2, size=(rounds, len(keys)))[:, patient_of_case]
-    both = one.pooled_with(other)
-    before = both.figures(np.hstack([1 - swap, swap]))
-    after = both.figures(np.hstack([swap, 1 - swap]))
-    return {name: after[name] - before[name] for name in before}
+def _swapped_differences(one: Measured, other: Measured, swapped: np.ndarray) -> dict[str, np.ndarray]:
+    both, called_a = one.pooled_with(other), np.hstack([1 - swapped, swapped])
+    return _differences(both.figures(called_a), both.figures(1 - called_a))
 
 
-def _p_value(real: float, swapped: np.ndarray) -> float:
-    """NaN where the difference does not exist."""
-    there = swapped[np.isfinite(swapped)]
-    if np.isnan(real):
-        return float("nan")
-    as_far = int((np.abs(there) >= abs(real) - _ROUNDING).sum())
-    return (1 + as_far) / (1 + len(there))
+def _compared_strata(a: Evaluation, b: Evaluation, draws: _Draws) -> dict[str, dict[str, StratumDifference]]:
+    divided = b if b.strata else a
+    metric = a.primary if a.primary in PART_FIGURES else "f1"
+    pairs = _paired_parts(a, b, divided)
+    found = [(variable, level, *_compared_part(*parts, metric, draws)) for variable, level, parts in pairs]
+    return _corrected(found)
+
+
+def _paired_parts(a: Evaluation, b: Evaluation, divided: Evaluation) -> list[tuple[str, str, tuple[Part, Part]]]:
+    """Levels that both have; attributes of the cases are those of ``divided``."""
+    cases, limits = _cases(divided), divided.size_limits or None
+    one, other = (Strata.of(cases, each.objects, tuple(divided.strata), each.threshold, limits) for each in (a, b))
+    return [
+        (variable, level, (one.parts[variable][level], part))
+        for variable, level, part in other.each()
+        if level in one.parts.get(variable, {})
+    ]
+
+
+def _compared_part(one: Part, other: Part, metric: str, draws: _Draws) -> tuple[StratumDifference, np.ndarray]:
+    """The difference in one part, before any correction, and its bootstrap rounds."""
+    value_a, value_b = (part.tally.values((metric,))[metric] for part in (one, other))
+    real = value_b - value_a
+    weights = draws.weights[:, one.cases]
+    before, after = (part.tally.figures(weights, (metric,))[metric] for part in (one, other))
+    mixed_a, mixed_b = one.tally.exchanged(other.tally, draws.swapped[:, one.cases], metric)
+    patients = len(np.union1d(one.patients, other.patients))
+    compared = StratumDifference(
+        metric=metric,
+        value_a=value_a,
+        value_b=value_b,
+        difference=interval(real, after - before, draws.confidence, patients if one.holders > 1 else one.holders),
+        p=p_value(real, mixed_b - mixed_a),
+        p_adjusted=float("nan"),
+        patients=patients,
+        objects=int(one.tally.objects.sum()),
+    )
+    return compared, after - before
+
+
+def _corrected(
+    found: Sequence[tuple[str, str, StratumDifference, np.ndarray]],
+) -> dict[str, dict[str, StratumDifference]]:
+    p_values = np.array([one.p for _, _, one, _ in found])
+    tests = max(1, int(np.isfinite(p_values).sum()))
+    strata: dict[str, dict[str, StratumDifference]] = {}
+    for (variable, level, one, rounds), adjusted in zip(found, holm(p_values), strict=True):
+        behind = 0 if np.isnan(one.difference.lower) else one.patients
+        shown = detectable(rounds, behind, ALPHA / tests)
+        strata.setdefault(variable, {})[level] = replace(one, p_adjusted=float(adjusted), detectable=shown)
+    return strata

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.ranking import Ranking
 from pipeline.evaluation.records import Curve
+from pipeline.evaluation.roc import Scans
 
 DRAWN = 1000
 
@@ -25,8 +27,24 @@ def precision_recall_curve(ranking: Ranking) -> Curve:
     return _curve("recall", "precision", steps.recall[0], steps.precision[0], ranking)
 
 
+def roc_curve(scans: Scans) -> Curve:
+    """Sensitivity against 1 - specificity of whole scans. Where all are positive, or none, the line has no point."""
+    if scans.positive.all() or not scans.positive.any():
+        return Curve("1 - specificity", "sensitivity", (), ())
+    return _drawn("1 - specificity", "sensitivity", *scans.curve())
+
+
+def calibration_curve(calibration: Calibration) -> Curve:
+    """Share of detections that are right against their mean score, one point a bin that holds any."""
+    return _drawn("mean score", "share right", *calibration.curve())
+
+
 def _curve(x_name: str, y_name: str, x: np.ndarray, y: np.ndarray, ranking: Ranking) -> Curve:
     if ranking.objects.sum() == 0:
         return Curve(x_name, y_name, (), ())
-    drawn = np.unique(np.linspace(0, len(x) - 1, min(len(x), DRAWN)).round().astype(int))
+    return _drawn(x_name, y_name, x, y)
+
+
+def _drawn(x_name: str, y_name: str, x: np.ndarray, y: np.ndarray) -> Curve:
+    drawn = np.unique(np.linspace(0, max(len(x) - 1, 0), min(len(x), DRAWN)).round().astype(int))
     return Curve(x_name, y_name, tuple(x[drawn].tolist()), tuple(y[drawn].tolist()))

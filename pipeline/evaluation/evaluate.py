@@ -6,15 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.config.evaluation import BoxOverlap, EvaluationConfig
+from pipeline.config.evaluation import EvaluationConfig
 from pipeline.errors import DatasetError
 from pipeline.evaluation.centre_f1 import f1
-from pipeline.evaluation.curves import froc_curve, precision_recall_curve
+from pipeline.evaluation.curves import calibration_curve, froc_curve, precision_recall_curve, roc_curve
 from pipeline.evaluation.figures import RANKED_FIGURES, Measured
 from pipeline.evaluation.matching import CaseMatches, match_cases
+from pipeline.evaluation.overlaps import objects_with_overlaps
 from pipeline.evaluation.ranking import Ranking, Steps
 from pipeline.evaluation.records import Estimate, Evaluation, ScoredCase
-from pipeline.evaluation.tables import cases_table, objects_table
+from pipeline.evaluation.strata import Strata
+from pipeline.evaluation.tables import cases_table
 from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
 
 REPORT_NOTHING = 1.0
@@ -46,8 +48,10 @@ def evaluate(
     _check(classes, threshold)
     matches = match_cases(cases, config.match)
     table = cases_table(matches, threshold)
-    objects = objects_table(matches, _overlap_matches(cases, config))
+    objects = objects_with_overlaps(matches, config, classes)
     measured = Measured.of(table, objects, threshold, classes)
+    strata = Strata.of(table, objects, config.strata, threshold, config.size_limits)
+    weights = patient_weights(patients_of(table), config.bootstrap_rounds, seed)
     return Evaluation(
         version=version,
         test_set=digest_of(matches),
@@ -55,11 +59,20 @@ def evaluate(
         threshold=threshold,
         counts=_counts(table),
         metrics=_estimates(measured, patients_of(table), config, seed),
-        curves={"froc": froc_curve(measured.ranking), "precision_recall": precision_recall_curve(measured.ranking)},
+        curves={
+            "froc": froc_curve(measured.ranking),
+            "precision_recall": precision_recall_curve(measured.ranking),
+            "calibration": calibration_curve(measured.calibration),
+            "roc_scan": roc_curve(measured.scans),
+        },
         cases=table,
         objects=objects,
         match_rule=config.match.model_dump(),
         confidence=config.confidence,
+        strata=strata.estimates(weights, config.confidence),
+        strata_counts=strata.counts(),
+        size_limits=strata.size_limits,
+        size_unit=strata.size_unit,
     )
 
 
@@ -104,19 +117,16 @@ def choose_threshold(cases: Sequence[ScoredCase], config: EvaluationConfig) -> f
 
 
 def digest_of(matches: Sequence[CaseMatches]) -> str:
-    """16 hex digits that name a test set: case ids and annotations, to a millionth of a voxel, in any order."""
+    """16 hex digits that name a test set: case ids and annotations (boxes to a millionth of a voxel), in any order."""
     digest = hashlib.sha256()
     for match in matches:
         annotations = match.case.annotations
         boxes = np.hstack([annotations.boxes.lower, annotations.boxes.upper]).round(6) + 0.0  # no minus zero
         rows = zip(boxes.tolist(), annotations.labels, annotations.ignore.tolist(), strict=True)
         digest.update(repr((match.case.case_id, annotations.from_points, sorted(rows))).encode())
+        if (masks := match.case.annotation_masks) is not None:
+            digest.update(masks.digest(np.lexsort(boxes.T)))
     return digest.hexdigest()[:16]
-
-
-def overlap_name(iou: float) -> str:
-    """The name of AP at an IoU: ``ap_iou_0_50``."""
-    return f"ap_iou_{iou:.2f}".replace(".", "_")
 
 
 def _check(classes: tuple[str, ...], threshold: float) -> None:
@@ -124,13 +134,6 @@ def _check(classes: tuple[str, ...], threshold: float) -> None:
         raise DatasetError("a class must not be called 'weighted': class_f1_weighted is the mean over classes")
     if not np.isfinite(threshold):
         raise ValueError(f"threshold must be a finite score, got {threshold}")
-
-
-def _overlap_matches(cases: Sequence[ScoredCase], config: EvaluationConfig) -> dict[str, Sequence[CaseMatches]]:
-    """None at all where any case has only points: a figure over the others would be another test set's."""
-    if any(case.annotations.from_points for case in cases):
-        return {}
-    return {overlap_name(iou): match_cases(cases, BoxOverlap(iou=iou)) for iou in config.overlap_ious}
 
 
 def _estimates(measured: Measured, patients: np.ndarray, config: EvaluationConfig, seed: int) -> dict[str, Estimate]:

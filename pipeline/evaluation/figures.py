@@ -1,17 +1,24 @@
 """Every figure of a test set at once, for any weighting of its cases."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.average_precision import average_precision, interpolated_precision
+from pipeline.evaluation.average_precision import average_precision, interpolated_precision, mean_precision
+from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.centre_f1 import Counts, class_figures, count_error, detection_figures
 from pipeline.evaluation.froc import cpm, sensitivity_at
+from pipeline.evaluation.panoptic import Agreement
 from pipeline.evaluation.ranking import Ranking, Steps
-from pipeline.evaluation.tables import counts_from, ranking_from
+from pipeline.evaluation.roc import Scans
+from pipeline.evaluation.tables import counts_from
+
+MEAN_AP = "map_iou_0_50_0_95"
+PANOPTIC, PANOPTIC_OVERLAP = "panoptic", "panoptic_overlap"
+_MAP, _CLASS_MAP = "map_iou_", "class_map_iou_"
 
 # How many numbers one array of one chunk of resampled rounds may hold: it should stay in the processor's cache.
 _CHUNK = 250_000
@@ -25,22 +32,45 @@ RANKED_FIGURES: dict[str, Callable[[Steps], np.ndarray]] = {
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What all figures are computed from: counts at the threshold, the ranking, and rankings by box overlap."""
+    """What all figures are computed from.
+
+    ``counts`` hold at the threshold; ``ranking`` is by the match rule; ``overlaps`` are rankings by AP's name;
+    ``agreements`` the counts at the threshold by the Jaccard index's name; ``coco`` one ranking for each class and IoU;
+    ``panoptic`` is `None` without masks.
+    """
 
     counts: Counts
     ranking: Ranking
     overlaps: dict[str, Ranking]
+    agreements: dict[str, Agreement]
+    coco: dict[str, Ranking]
+    panoptic: Agreement | None
+    scans: Scans
+    calibration: Calibration
     classes: tuple[str, ...]
 
     @classmethod
     def of(cls, cases: pd.DataFrame, objects: pd.DataFrame, threshold: float, classes: tuple[str, ...]) -> Self:
         """From the tables of an evaluation (see `pipeline.evaluation.tables`)."""
+        counts, rows = counts_from(cases, objects, threshold, classes), _Rows.of(cases, objects, threshold)
         names = [column.removeprefix("outcome_") for column in objects.columns if column.startswith("outcome_")]
+        hit, counted = rows.counted("outcome")
         return cls(
-            counts_from(cases, objects, threshold, classes),
-            ranking_from(cases, objects, "outcome"),
-            {name: ranking_from(cases, objects, f"outcome_{name}") for name in names},
-            classes,
+            counts=counts,
+            ranking=rows.ranking("outcome", counts.objects),
+            overlaps={name: rows.ranking(f"outcome_{name}", counts.objects) for name in names if _is_overlap(name)},
+            agreements={
+                name.replace("ap_iou_", "jaccard_"): rows.agreement(f"outcome_{name}", counts.objects)
+                for name in names
+                if _is_overlap(name)
+            },
+            coco=_coco_rankings(names, rows, counts, classes),
+            panoptic=rows.agreement(f"outcome_{PANOPTIC}", counts.objects, PANOPTIC_OVERLAP)
+            if PANOPTIC in names
+            else None,
+            scans=Scans.of(counts.objects, cases["patient_key"].to_numpy(), rows.case[counted], rows.score[counted]),
+            calibration=Calibration.of(len(cases), rows.case[counted], rows.score[counted], hit[counted]),
+            classes=classes,
         )
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -51,10 +81,13 @@ class Measured:
         several = len(self.classes) > 1
         return {
             **detection_figures(self.counts, weights),
-            **_in_chunks(self.ranking, weights, RANKED_FIGURES),
+            **in_chunks(self.ranking, weights, RANKED_FIGURES),
             **self._overlap_figures(weights),
+            **(self.panoptic.panoptic(weights) if self.panoptic else {}),
             **(class_figures(self.counts, weights, self.classes) if several else {}),
             "count_error": count_error(self.counts, weights),
+            **self.scans.figures(weights),
+            "ece": self.calibration.error(weights),
         }
 
     def values(self) -> dict[str, float]:
@@ -65,29 +98,87 @@ class Measured:
     def pooled_with(self, other: Self) -> "Measured":
         """Both versions' cases in one, the other's after one's own: rows of weights then mix the versions.
 
-        Keeps the box overlaps that both have; the classes must be the same.
+        Keeps what both have; the classes must be the same.
         """
         return Measured(
-            self.counts.followed_by(other.counts),
-            self.ranking.pooled_with(other.ranking),
-            {
-                name: self.overlaps[name].pooled_with(other.overlaps[name])
-                for name in self.overlaps
-                if name in other.overlaps
-            },
-            self.classes,
+            **{one.name: _pooled(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)[:-1]},
+            classes=self.classes,
         )
 
     def _overlap_figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         figures: dict[str, np.ndarray] = {}
         for name, ranking in self.overlaps.items():
-            figures |= _in_chunks(ranking, weights, {name: interpolated_precision})
-        return figures
+            figures |= in_chunks(ranking, weights, {name: interpolated_precision})
+        if self.coco:
+            each = [in_chunks(one, weights, {"ap": interpolated_precision})["ap"] for one in self.coco.values()]
+            figures[MEAN_AP] = mean_precision(each)
+        return figures | {name: one.jaccard(weights) for name, one in self.agreements.items()}
 
 
-def _in_chunks(
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The columns of the objects table that figures read, ``(rows,)``; ``reported`` is at the threshold."""
+
+    table: pd.DataFrame
+    case: np.ndarray
+    score: np.ndarray
+    reported: np.ndarray
+
+    @classmethod
+    def of(cls, cases: pd.DataFrame, objects: pd.DataFrame, threshold: float) -> Self:
+        case = pd.Index(cases["case_id"]).get_indexer(pd.Index(objects["case_id"]))
+        score = objects["score"].to_numpy(dtype=np.float64)
+        return cls(objects, case, score, score >= threshold)
+
+    def counted(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """Which detections are hits, and which count at all (hits and false ones), under one rule."""
+        outcomes = self.table[outcome].to_numpy(dtype=object)
+        hit = outcomes == "hit"
+        return hit, hit | (outcomes == "false")
+
+    def ranking(self, outcome: str, objects: np.ndarray, label: str | None = None) -> Ranking:
+        """The ranking under one rule, of detections of one class if ``label`` names it."""
+        hit, counted = self.counted(outcome)
+        if label is not None:
+            counted = counted & (self.table["label"].to_numpy(dtype=object) == label)
+        return Ranking.of(objects, self.case[counted], self.score[counted], hit[counted])
+
+    def agreement(self, outcome: str, objects: np.ndarray, overlap: str | None = None) -> Agreement:
+        """Counts at the threshold under one rule; ``overlap`` is the column of the hits' IoU."""
+        hit, counted = self.counted(outcome)
+        found, false = hit & self.reported, counted & ~hit & self.reported
+        shared = None if overlap is None else self.table[overlap].to_numpy(dtype=np.float64)[found]
+        return Agreement.of(objects, self.case[found], self.case[false], shared)
+
+
+def _is_overlap(name: str) -> bool:
+    return name.removeprefix("mask_").startswith("ap_iou_")
+
+
+def _coco_rankings(names: list[str], rows: _Rows, counts: Counts, classes: tuple[str, ...]) -> dict[str, Ranking]:
+    """One for each IoU; where classes were matched apart, for each IoU and class."""
+    whole = {name: rows.ranking(f"outcome_{name}", counts.objects) for name in names if name.startswith(_MAP)}
+    apart = {
+        f"{name} {label}": rows.ranking(f"outcome_{name}", counts.class_objects[:, index], label)
+        for index, label in enumerate(classes)
+        for name in names
+        if name.startswith(_CLASS_MAP)
+    }
+    return whole | apart
+
+
+def _pooled(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {name: _pooled(one[name], other[name]) for name in one if name in other}
+    if one is None or other is None:
+        return None
+    return one.followed_by(other) if isinstance(one, Counts) else one.pooled_with(other)
+
+
+def in_chunks(
     ranking: Ranking, weights: np.ndarray, wanted: dict[str, Callable[[Steps], np.ndarray]]
 ) -> dict[str, np.ndarray]:
+    """Figures that are read off a ranking, each ``(rounds,)``; a few rounds at a time."""
     rows = max(1, _CHUNK // ranking.size)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
     for start in range(0, len(weights), rows):

@@ -17,8 +17,7 @@ CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 def sensitivities(steps: Steps, rates: tuple[float, ...] = CPM_RATES) -> np.ndarray:
     """Sensitivity at each rate of false detections per scan, ``(rounds, rates)``; NaN without an object."""
-    limits = np.multiply.outer(steps.cases, np.array(rates))
-    last = np.array([np.searchsorted(row, limit, side="right") for row, limit in zip(steps.false, limits, strict=True)])
+    last = _at_most(steps.false, np.multiply.outer(steps.cases, np.array(rates)))
     hits = np.concatenate([np.zeros((len(steps.hits), 1), dtype=np.int64), steps.hits], axis=1)
     return ratio(np.take_along_axis(hits, last, axis=1), steps.objects[:, None])
 
@@ -31,3 +30,15 @@ def cpm(steps: Steps) -> np.ndarray:
 def sensitivity_at(steps: Steps, rate: float) -> np.ndarray:
     """Sensitivity at one rate of false detections per scan, ``(rounds,)``."""
     return sensitivities(steps, (rate,))[:, 0]
+
+
+def _at_most(rising: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """How many of each row of whole numbers ``(rounds, n)`` are at most each limit ``(rounds, m)``.
+
+    All rows in one search: each is lifted above the one before.
+    """
+    whole = np.floor(limits).astype(np.int64)
+    rows, length = rising.shape
+    lift = np.arange(rows, dtype=np.int64)[:, None] * (max(rising.max(initial=0), whole.max(initial=0)) + 1)
+    found = np.searchsorted((rising + lift).ravel(), whole + lift, side="right")
+    return found - np.arange(rows)[:, None] * length

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from pipeline.evaluation.matching import CaseMatches
 
@@ -78,17 +80,46 @@ class Ranking:
     @property
     def size(self) -> int:
         """How many numbers one resampled round holds."""
-        return len(self.hit_case) + len(self.false_case) + 1
+        return len(self.hit_case) + 1 + (len(self.step_score) if self._sparse else len(self.false_case))
 
     def at_steps(self, weights: np.ndarray) -> "Steps":
         """Counts at every step where case ``c`` counts ``weights[r, c]`` times in round ``r``."""
-        relevant = self.false_case[: self.step_false[-1]] if len(self.step_false) else self.false_case[:0]
         return Steps(
-            hits=np.take(_sums(weights, self.hit_case), self.step_hits, axis=1),
-            false=np.take(_sums(weights, relevant), self.step_false, axis=1),
+            hits=self._hits_at_steps(weights),
+            false=self._false_at_steps(weights),
             objects=weights @ self.objects,
             cases=weights.sum(axis=1),
         )
+
+    def _hits_at_steps(self, weights: np.ndarray) -> np.ndarray:
+        sums = _sums(weights, self.hit_case)
+        each_is_a_step = len(self.step_hits) == len(self.hit_case)
+        return sums[:, 1:] if each_is_a_step else np.take(sums, self.step_hits, axis=1)
+
+    @property
+    def _relevant(self) -> int:
+        """How many false detections come before the last step: no figure needs those after it."""
+        return int(self.step_false[-1]) if len(self.step_false) else 0
+
+    @property
+    def _sparse(self) -> bool:
+        """Whether many false detections lie between few steps, so that they are better counted before they are
+        weighted (measured: 100,000 of them between 1,000 steps are seven times as fast so)."""
+        return 4 * len(self.step_false) < self._relevant
+
+    def _false_at_steps(self, weights: np.ndarray) -> np.ndarray:
+        if not self._sparse:
+            return np.take(_sums(weights, self.false_case[: self._relevant]), self.step_false, axis=1)
+        between = np.ascontiguousarray((self._false_between_steps @ weights.T.astype(np.int32)).T)
+        return np.cumsum(between, axis=1, dtype=np.int32, out=between)
+
+    @cached_property
+    def _false_between_steps(self) -> csr_array:
+        """How many false detections of each case come between one step and the next, ``(steps, cases)``."""
+        step = np.searchsorted(self.step_false, np.arange(self._relevant), side="right")
+        ones = np.ones(self._relevant, dtype=np.int32)
+        shape = (len(self.step_false), len(self.objects))
+        return csr_array((ones, (step, self.false_case[: self._relevant])), shape=shape)
 
 
 @dataclass(frozen=True, eq=False)

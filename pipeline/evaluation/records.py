@@ -1,24 +1,40 @@
 """What evaluation takes and gives: cases in, one evaluation or comparison out, each saved as a folder."""
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.detections import Detections
+from pipeline.evaluation.masks import Masks
 from pipeline.volumes import Annotations
+
+_FIGURE_COLUMNS = ["variable", "level", "metric", "value", "lower", "upper", "patients", "objects"]
+_DIFFERENCE_COLUMNS = [
+    *("variable", "level", "metric", "value_a", "value_b", "value", "lower", "upper"),
+    *("p", "p_adjusted", "patients", "objects", "detectable"),
+]
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredCase:
-    """One scan (or window of a scan) with what is there and what was detected, both on the case's own grid."""
+    """One scan (or window of a scan) with what is there and what was detected, both on the case's own grid.
+
+    Masks are there where both the annotations and the detector give outlines: one mask an annotation and one a
+    detection, in the order of ``annotations`` and ``detections`` (highest score first).
+    """
 
     case_id: str
     patient_key: str
     annotations: Annotations
     detections: Detections
     attributes: dict[str, str] = field(default_factory=dict)
+    annotation_masks: Masks | None = None
+    detection_masks: Masks | None = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +64,18 @@ class Evaluation:
     """The figures of one model version on one test set.
 
     ``metrics`` use the same names everywhere: ``f1 precision recall average_precision cpm sensitivity_at_1_fp
-    ap_iou_0_50 class_f1_<class> class_f1_weighted count_error``. ``threshold`` is the score at which f1, precision,
-    recall and the class figures hold; it was chosen on validation data. ``cases`` has one row a case;
+    ap_iou_0_50 map_iou_0_50_0_95 jaccard_0_50 class_f1_<class> class_f1_weighted class_precision_<class>
+    class_recall_<class> count_error scan_auc patient_auc ece``, and with masks ``mask_ap_iou_0_50 mask_jaccard_0_50
+    panoptic_quality recognition_quality segmentation_quality``. ``threshold`` is the score at which f1, precision,
+    recall, the Jaccard index, panoptic quality and the class figures hold; it was chosen on validation data.
+    ``curves``: ``froc precision_recall calibration roc_scan``. ``cases`` has one row a case;
     ``objects`` one row a detection or missed annotation, enough to recompute every figure.
     ``test_set`` is the digest of case ids and annotations: only evaluations with the same one compare.
+
+    ``strata`` holds the figures of parts of the test set: variable (``size``, ``class``, ``modality`` …) → level →
+    metric (see `pipeline.evaluation.strata`). ``strata_counts`` says how much each part holds: ``patients cases objects
+    hits false_positives``. ``size_limits`` are the borders between size levels, in ``size_unit`` (``mm`` or ``px``). An
+    evaluation that was saved before there were strata has none.
     """
 
     version: str
@@ -65,6 +89,10 @@ class Evaluation:
     objects: pd.DataFrame
     match_rule: dict[str, object]
     confidence: float
+    strata: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    strata_counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    size_limits: tuple[float, ...] = ()
+    size_unit: str = ""
 
     def save(self, folder: Path) -> None:
         """Write ``evaluation.json``, ``cases.parquet`` and ``objects.parquet``."""
@@ -85,7 +113,27 @@ class Evaluation:
             "confidence": self.confidence,
             "metrics": {name: asdict(estimate) for name, estimate in self.metrics.items()},
             "curves": {name: asdict(curve) for name, curve in self.curves.items()},
+            "strata": _each_level(self.strata, lambda figures: {name: asdict(one) for name, one in figures.items()}),
+            "strata_counts": self.strata_counts,
+            "size_limits": list(self.size_limits),
+            "size_unit": self.size_unit,
         }
+
+    def strata_rows(self) -> pd.DataFrame:
+        """``strata`` as a table, one row a figure: ``variable level metric value lower upper patients objects``."""
+        rows = [
+            {
+                "variable": variable,
+                "level": level,
+                "metric": metric,
+                **asdict(estimate),
+                **{name: self.strata_counts[variable][level][name] for name in ("patients", "objects")},
+            }
+            for variable, levels in self.strata.items()
+            for level, figures in levels.items()
+            for metric, estimate in figures.items()
+        ]
+        return pd.DataFrame(rows, columns=_FIGURE_COLUMNS)
 
     @classmethod
     def load(cls, folder: Path) -> "Evaluation":
@@ -95,6 +143,10 @@ class Evaluation:
             name: Curve(curve["x_name"], curve["y_name"], tuple(curve["x"]), tuple(curve["y"]))
             for name, curve in raw["curves"].items()
         }
+        raw["strata"] = _each_level(
+            raw.get("strata", {}), lambda figures: {name: Estimate(**one) for name, one in figures.items()}
+        )
+        raw["size_limits"] = tuple(raw.get("size_limits", ()))
         return cls(
             **raw,
             cases=pd.read_parquet(folder / "cases.parquet"),
@@ -103,8 +155,33 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class StratumDifference:
+    """``metric`` of version B less that of version A in one stratum, paired by patient.
+
+    ``p`` is the stratum's own; ``p_adjusted`` is corrected for all strata of the comparison (Holm). ``detectable`` is
+    the smallest true difference that would be seen here with 80 % power in spite of that correction. ``patients`` and
+    ``objects`` say how much the stratum holds.
+    """
+
+    metric: str
+    value_a: float
+    value_b: float
+    difference: Estimate
+    p: float
+    p_adjusted: float
+    patients: int
+    objects: int
+    detectable: float = math.nan
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Version B against version A on the same cases: differences are B − A, paired by patient."""
+    """Version B against version A on the same cases: differences are B − A, paired by patient.
+
+    ``detectable`` is the smallest true difference of a figure that this test set shows with 80 % power (see
+    `pipeline.evaluation.power`); NaN where that is not known. ``strata``: variable → level → the difference of the
+    primary metric, with p values for one and for all strata.
+    """
 
     version_a: str
     version_b: str
@@ -115,6 +192,41 @@ class Comparison:
     values_a: dict[str, float]
     values_b: dict[str, float]
     patients: int
+    detectable: dict[str, float] = field(default_factory=dict)
+    strata: dict[str, dict[str, StratumDifference]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
+
+    def strata_rows(self) -> pd.DataFrame:
+        """``strata`` as a table, one row a stratum."""
+        rows = []
+        for variable, levels in self.strata.items():
+            for level, one in levels.items():
+                row = asdict(one)
+                estimate = row.pop("difference")
+                rows.append({"variable": variable, "level": level, **row, **estimate})
+        return pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS).rename(columns={"value": "difference"})
+
+    def figure_rows(self) -> pd.DataFrame:
+        """The differences as a table, one row a metric."""
+        rows = [
+            {
+                "metric": name,
+                "value_a": self.values_a.get(name, math.nan),
+                "value_b": self.values_b.get(name, math.nan),
+                "difference": estimate.value,
+                "lower": estimate.lower,
+                "upper": estimate.upper,
+                "p": self.p_values.get(name, math.nan),
+                "detectable": self.detectable.get(name, math.nan),
+            }
+            for name, estimate in self.differences.items()
+        ]
+        return pd.DataFrame(rows)
+
+
+def _each_level(strata: dict[str, dict[str, Any]], change: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+    return {
+        variable: {level: change(figures) for level, figures in levels.items()} for variable, levels in strata.items()
+    }

@@ -7,13 +7,16 @@ Objects table, one row a detection (of any score) or an object that no detection
 - ``annotation_label``: the class of the object that was found or missed, else empty;
 - ``centre_?_voxel``, ``size_?_voxel``: the detection's box, or the missed object's, in continuous voxel indices of the
   case's own grid (voxel ``i`` covers ``i - 0.5 … i + 0.5``); 2D rows leave ``k`` NaN;
+- ``size_world``, ``annotation_size_world``: the largest edge along the array axes, in the grid's unit, of the row's own
+  box and of the object that was found or missed; NaN where there is none, and where only centre points were annotated;
 - ``outcome_<metric>``: the outcome under another match rule (``outcome_ap_iou_0_50``), empty in rows of missed objects.
 
 A hit whose score is below the threshold is a missed object at that threshold.
 
 Cases table, one row a case, at the evaluation's threshold: ``case_id``, ``patient_key``, ``objects``,
-``ignored_objects``, ``unlabelled_objects``, ``hits``, ``false_positives``, ``misses``, and ``all_detections`` of any
-score.
+``ignored_objects``, ``unlabelled_objects``, ``hits``, ``false_positives``, ``misses``, ``all_detections`` of any
+score, ``unit`` of the grid (``mm`` or ``px``), and one ``attribute_<name>`` for each attribute that any case has, empty
+where a case has it not.
 """
 
 from collections.abc import Sequence
@@ -23,10 +26,10 @@ import pandas as pd
 
 from pipeline.evaluation.centre_f1 import Counts
 from pipeline.evaluation.matching import CaseMatches
-from pipeline.evaluation.ranking import Ranking
 from pipeline.geometry import Boxes
 from pipeline.volumes import UNLABELLED
 
+ATTRIBUTE = "attribute_"
 _AXES = "ijk"
 
 
@@ -47,6 +50,7 @@ def objects_table(matches: Sequence[CaseMatches], others: dict[str, Sequence[Cas
 def cases_table(matches: Sequence[CaseMatches], threshold: float) -> pd.DataFrame:
     """The cases table at ``threshold``."""
     rows = []
+    attributes = sorted({name for match in matches for name in match.case.attributes})
     for match in matches:
         reported = match.case.detections.scores >= threshold
         hits = int((match.hit & reported).sum())
@@ -62,21 +66,11 @@ def cases_table(matches: Sequence[CaseMatches], threshold: float) -> pd.DataFram
                 "false_positives": int((match.false & reported).sum()),
                 "misses": match.objects - hits,
                 "all_detections": len(match.case.detections),
+                "unit": annotations.boxes.grid.unit,
+                **{f"{ATTRIBUTE}{name}": match.case.attributes.get(name, "") for name in attributes},
             }
         )
     return pd.DataFrame(rows)
-
-
-def ranking_from(cases: pd.DataFrame, objects: pd.DataFrame, outcome: str) -> Ranking:
-    """The ranking under one rule; ``outcome`` is the column of the objects table that holds it."""
-    outcomes = objects[outcome].to_numpy(dtype=object)
-    counted = (outcomes == "hit") | (outcomes == "false")
-    return Ranking.of(
-        cases["objects"].to_numpy(),
-        _case_index(cases, objects)[counted],
-        objects["score"].to_numpy()[counted],
-        outcomes[counted] == "hit",
-    )
 
 
 def counts_from(cases: pd.DataFrame, objects: pd.DataFrame, threshold: float, classes: tuple[str, ...]) -> Counts:
@@ -116,20 +110,36 @@ def _detection_columns(match: CaseMatches) -> dict[str, np.ndarray]:
         "score": detections.scores,
         "label": np.array(detections.label_names, dtype=object),
         "annotation_label": truth[match.found],
+        "size_world": _edges(match, detections.boxes),
+        "annotation_size_world": _edges_found(match),
         **_places(detections.boxes),
     }
 
 
 def _missed_columns(match: CaseMatches) -> dict[str, np.ndarray]:
     missed = match.missed
+    edges = _edges(match, match.case.annotations.boxes[missed])
     return {
         "case_id": np.full(len(missed), match.case.case_id, dtype=object),
         "outcome": np.full(len(missed), "missed", dtype=object),
         "score": np.full(len(missed), np.nan),
         "label": np.full(len(missed), "", dtype=object),
         "annotation_label": np.array([match.case.annotations.labels[index] for index in missed], dtype=object),
+        "size_world": edges,
+        "annotation_size_world": edges,
         **_places(match.case.annotations.boxes[missed]),
     }
+
+
+def _edges(match: CaseMatches, boxes: Boxes) -> np.ndarray:
+    """Largest edge of each box in the world, to a millionth; NaN throughout a case that has only centre points."""
+    if match.case.annotations.from_points:
+        return np.full(len(boxes), np.nan)
+    return boxes.sizes_world.max(axis=1, initial=0).round(6)
+
+
+def _edges_found(match: CaseMatches) -> np.ndarray:
+    return np.append(_edges(match, match.case.annotations.boxes), np.nan)[match.found]  # NOTHING (-1) picks the last
 
 
 def _outcomes(match: CaseMatches) -> np.ndarray:

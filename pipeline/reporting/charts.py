@@ -66,16 +66,27 @@ def nice_step(about: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= about * (1 - 1e-9))
 
 
-def line_chart(series: Sequence[Series], title: str, *, froc: bool) -> Markup:
-    """Curves in one frame; sensitivity over false positives in octaves and steps if ``froc``, else 0 … 1."""
+def line_chart(
+    series: Sequence[Series], title: str, *, froc: bool, diagonal: bool = False, points: bool = False
+) -> Markup:
+    """Curves in one frame; sensitivity over false positives in octaves and steps if ``froc``, else 0 … 1.
+
+    ``diagonal``: what chance (ROC) or perfect calibration gives. ``points``: the curve is known at its points only.
+    """
     most = max([8.0, *(x for one in series for x in one.curve.x[-1:])])
     last = min(2.0 ** math.ceil(math.log2(most)), _MOST_FROC)
     across = Axis(0.125, last, _LEFT, _WIDTH - _RIGHT, octaves=True) if froc else Axis(0, 1, _LEFT, _WIDTH - _RIGHT)
     up = Axis(0, 1, _HEIGHT - _BOTTOM, _TOP)
     root = _svg(_WIDTH, _HEIGHT, title, "chart")
     _frame(root, across, up, series[0].curve)
+    if diagonal:
+        path = f"M{across.start} {up.start}L{across.end} {up.end}"
+        Tree.SubElement(root, "path", {"d": path, "class": "diagonal"})
     for one in series:
         _line(root, one, across, up, steps=froc)
+    for one in series if points else ():
+        for x, y in zip(one.curve.x, one.curve.y, strict=True):
+            _marker(root, one.number, across.at(x), up.at(y), 3.5)
     for one in series:
         if not math.isnan(sum(one.point)):
             _marker(root, one.number, across.at(one.point[0]), up.at(one.point[1]), 5.5)

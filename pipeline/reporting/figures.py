@@ -19,7 +19,7 @@ _ORANGE = "#D55E00"
 
 
 def save_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write ``metrics.png`` and one PNG a curve (``froc.png``, ``precision_recall.png``) into ``folder``."""
+    """Write ``metrics.png`` and one PNG a curve (``froc precision_recall calibration roc_scan``) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "metrics.png"]
     _metrics(evaluation).savefig(paths[0])
@@ -79,7 +79,11 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
         color=_BLUE,
         linewidth=2,
         drawstyle="steps-post" if froc else "default",
+        marker="o" if name == "calibration" else None,
+        markersize=4,
     )
+    if name in ("calibration", "roc_scan"):
+        axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":")
     x, y = operating_point(name, evaluation)
     if not math.isnan(x + y):
         label = f"threshold {evaluation.threshold:.2f}"

@@ -1,11 +1,4 @@
-"""Which cases a reader should see: the worst misses, the most confident false positives, and a typical case.
-
-- A miss is an annotation that no detection at or above the threshold found. Larger ones come first; among equals (and
-  always where only points were annotated) the one to which the version gave the lower score.
-- A false positive is a detection at or above the threshold that found nothing. Higher scores come first.
-- One a case first, so that one bad scan does not fill the gallery; a second of the same case only when places are left.
-- The typical case is the one with the median number of misses and false positives.
-"""
+"""Pictures of the worst misses, the most confident false positives, and a typical case (ranked by `judging`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from pipeline.config.evaluation import MatchRule
-from pipeline.evaluation import ScoredCase, match_case
+from pipeline.evaluation import ScoredCase
 from pipeline.reporting.display import Intensity, grey_range
-from pipeline.reporting.panels import Marks, Panel, Region, case_panels, marks_of, nearest_slice, panel
+from pipeline.reporting.judging import Judged, judge, ranked_false, ranked_misses, spread, typical
+from pipeline.reporting.panels import Marks, Panel, Region, case_panels, nearest_slice, panel
 from pipeline.types import Image
 
 Kind = Literal["miss", "false_positive", "typical"]
@@ -31,42 +25,6 @@ class CasePicture:
     note: str
     case_id: str
     panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One case at the threshold.
-
-    ``missed`` is bool ``(annotations,)``; ``false`` is bool over the reported detections, those at or above the
-    threshold; ``best_score`` is ``(annotations,)``: the score of the detection that found each, 0 where none did.
-    """
-
-    case: ScoredCase
-    threshold: float
-    missed: np.ndarray
-    false: np.ndarray
-    best_score: np.ndarray
-
-    @property
-    def errors(self) -> int:
-        return int(self.missed.sum() + self.false.sum())
-
-    @property
-    def marks(self) -> list[Marks]:
-        reported = self.case.detections.above(self.threshold)
-        return marks_of(self.case.annotations, reported, missed=self.missed, false=self.false)
-
-
-def judge(case: ScoredCase, rule: MatchRule, threshold: float) -> Judged:
-    """Match one case and read it at ``threshold``."""
-    match = match_case(case, rule)
-    reported = case.detections.scores >= threshold
-    best = np.zeros(len(case.annotations))
-    best[match.found[match.hit]] = case.detections.scores[match.hit]
-    found = np.zeros(len(case.annotations), dtype=bool)
-    found[match.found[match.hit & reported]] = True
-    missed = ~found & ~case.annotations.ignore
-    return Judged(case, threshold, missed, match.false[reported], best)
 
 
 def gallery(
@@ -92,41 +50,13 @@ def gallery(
     """
     judged = [judge(case, rule, threshold) for case in cases]
     pictures = []
-    for one, index in _spread(_ranked_misses(judged), misses):
+    for one, index in spread(ranked_misses(judged), misses):
         pictures.append(_miss(one, index, read(one.case.case_id), intensity))
-    for one, index in _spread(_ranked_false(judged), false_positives):
+    for one, index in spread(ranked_false(judged), false_positives):
         pictures.append(_false_positive(one, index, read(one.case.case_id), intensity))
     if judged:
         pictures.append(_typical(judged, read, intensity))
     return tuple(pictures)
-
-
-def _ranked_misses(judged: Sequence[Judged]) -> list[tuple[Judged, int]]:
-    entries = [(one, int(index)) for one in judged for index in np.flatnonzero(one.missed)]
-
-    def weight(entry: tuple[Judged, int]) -> tuple[float, float]:
-        one, index = entry
-        annotations = one.case.annotations
-        size = 0.0 if annotations.from_points else float(annotations.boxes.sizes_world[index].max())
-        return -size, float(one.best_score[index])
-
-    return sorted(entries, key=weight)
-
-
-def _ranked_false(judged: Sequence[Judged]) -> list[tuple[Judged, int]]:
-    entries = [(one, int(index)) for one in judged for index in np.flatnonzero(one.false)]
-    return sorted(entries, key=lambda entry: -float(entry[0].case.detections.scores[entry[1]]))
-
-
-def _spread(entries: list[tuple[Judged, int]], limit: int) -> list[tuple[Judged, int]]:
-    """The first ``limit``, one a case before any case's second; their order is kept."""
-    seen: dict[str, int] = {}
-    turns = []
-    for position, (one, _) in enumerate(entries):
-        turn = seen.get(one.case.case_id, 0)
-        seen[one.case.case_id] = turn + 1
-        turns.append((turn, position))
-    return [entries[position] for position in sorted(position for _, position in sorted(turns)[:limit])]
 
 
 def _miss(one: Judged, index: int, image: Image, intensity: Intensity | None) -> CasePicture:
@@ -161,7 +91,7 @@ def _false_positive(one: Judged, index: int, image: Image, intensity: Intensity 
 
 
 def _typical(judged: Sequence[Judged], read: Callable[[str], Image], intensity: Intensity | None) -> CasePicture:
-    one = sorted(judged, key=lambda entry: entry.errors)[len(judged) // 2]
+    one = typical(judged)
     objects = int((~one.case.annotations.ignore).sum())
     missed, false = int(one.missed.sum()), int(one.false.sum())
     return CasePicture(

@@ -2,7 +2,7 @@
 
 import math
 
-from pipeline.config.evaluation import BoxOverlap, CentreDistance, CentreInLesion, MatchRule
+from pipeline.config.evaluation import BoxOverlap, CentreDistance, CentreInLesion, MaskOverlap, MatchRule
 
 _NAMES = {
     "f1": "F1",
@@ -13,6 +13,13 @@ _NAMES = {
     "sensitivity_at_1_fp": "Sensitivity at 1 false positive per scan",
     "class_f1_weighted": "F1 over classes, weighted",
     "count_error": "Count error per scan",
+    "map_iou_0_50_0_95": "mAP at overlaps 0.50 … 0.95",
+    "panoptic_quality": "Panoptic quality",
+    "recognition_quality": "Recognition quality",
+    "segmentation_quality": "Segmentation quality",
+    "patient_auc": "ROC AUC of patients",
+    "scan_auc": "ROC AUC of scans",
+    "ece": "Calibration error of scores (ECE)",
 }
 _MEANINGS = {
     "f1": "harmonic mean of precision and sensitivity",
@@ -22,7 +29,17 @@ _MEANINGS = {
     "cpm": "mean sensitivity at ⅛ … 8 false positives per scan",
     "class_f1_weighted": "right place and right class",
     "count_error": "mean difference between detected and annotated number",
+    "map_iou_0_50_0_95": "mean over ten overlaps, as COCO has it",
+    "panoptic_quality": "recognition quality × segmentation quality",
+    "recognition_quality": "F1 of outlines that overlap by more than half",
+    "segmentation_quality": "mean overlap of the outlines that were found",
+    "patient_auc": "do patients with an object score higher than those without?",
+    "scan_auc": "do scans with an object score higher than those without?",
+    "ece": "mean gap between score and share that is right; lower is better",
 }
+
+
+_LOWER_IS_BETTER = ("count_error", "ece")
 
 
 def metric_name(metric: str) -> str:
@@ -31,6 +48,8 @@ def metric_name(metric: str) -> str:
         return _NAMES[metric]
     if metric.startswith("ap_iou_"):
         return f"AP at box overlap {metric.removeprefix('ap_iou_').replace('_', '.')}"
+    if metric.startswith("jaccard_"):
+        return f"TP / (TP + FP + FN) at overlap {metric.removeprefix('jaccard_').replace('_', '.')}"
     if metric.startswith("class_f1_"):
         return f"F1 of class {metric.removeprefix('class_f1_')}"
     return metric
@@ -48,6 +67,8 @@ def short_name(task: str, version: str) -> str:
 
 
 def metric_meaning(metric: str) -> str:
+    if metric.startswith("jaccard_"):
+        return "what StarDist and Cellpose report as AP"
     return _MEANINGS.get(metric, "")
 
 
@@ -57,23 +78,39 @@ def is_share(metric: str) -> bool:
 
 
 def higher_is_better(metric: str) -> bool:
-    return metric != "count_error"
+    return metric not in _LOWER_IS_BETTER
 
 
 def rule_text(rule: MatchRule, unit: str) -> str:
     """The match rule as a sentence."""
     if isinstance(rule, CentreDistance):
-        reach = f"{rule.distance:g} {unit}"
+        reach = f"{rule.distance:g} {rule.unit or unit}"
         return f"A detection counts as right when its centre lies within {reach} of an object's centre."
     if isinstance(rule, CentreInLesion):
         return "A detection counts as right when its centre lies within the radius of a lesion (half its longest edge)."
     if isinstance(rule, BoxOverlap):
         return f"A detection counts as right when its box overlaps an object's box by at least {rule.iou:g} (IoU)."
+    if isinstance(rule, MaskOverlap):
+        return f"A detection counts as right when its outline overlaps an object's by at least {rule.iou:g} (IoU)."
     raise ValueError(f"no words for match rule {rule!r}")
 
 
 def number(value: float, digits: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    return number(value) if value < 0 or value != value else f"+{number(value)}"
+
+
+def counted(number_of: int, what: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number_of} {what}{'' if number_of == 1 else 's'}"
+
+
+def variable_name(variable: str) -> str:
+    """``manufacturer_model_name`` → ``manufacturer model name``."""
+    return variable.replace("_", " ")
 
 
 def interval(lower: float, upper: float, digits: int = 3) -> str:

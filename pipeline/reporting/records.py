@@ -8,6 +8,7 @@ from typing import Protocol
 from pipeline.config import ExperimentConfig
 from pipeline.evaluation import Comparison, Evaluation
 from pipeline.reporting.gallery import CasePicture
+from pipeline.reporting.viewed import CaseViews
 
 
 class FileLike(Protocol):
@@ -59,7 +60,8 @@ class TaskReport:
         champion: the ``Evaluation.version`` of the version that holds ``@champion``, or ``None``.
         config: the experiment of the version that the gallery and the model card are about.
         pictures: from `pipeline.reporting.gallery.gallery`.
-        pictured_version: the version whose errors the pictures show.
+        views: from `pipeline.reporting.viewed.case_views`, what the viewer holds.
+        pictured_version: the version whose errors the pictures and the viewer show.
         feature_maps: PNG from `pipeline.reporting.features.feature_maps`.
         facts: further rows of the model card: training cases and patients, seconds, weights digest, run address.
     """
@@ -70,6 +72,7 @@ class TaskReport:
     champion: str | None = None
     config: ExperimentConfig | None = None
     pictures: tuple[CasePicture, ...] = ()
+    views: CaseViews | None = None
     pictured_version: str = ""
     feature_maps: bytes | None = None
     facts: Mapping[str, str] = field(default_factory=dict)

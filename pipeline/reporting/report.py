@@ -4,9 +4,11 @@ What a caller does::
 
     pictures = gallery(scored_cases, read_image, config.evaluation.match, evaluation.threshold,
                        intensity=config.preprocessing.intensity)          # pipeline.reporting.gallery
+    views = case_views(scored_cases, read_image, config.evaluation.match, evaluation.threshold,
+                       intensity=config.preprocessing.intensity)          # pipeline.reporting.viewed
     maps = feature_maps({"1/1": array, "1/2": array, "1/4": array}, image)  # pipeline.reporting.features
     task = TaskReport(name="lesions", evaluations=(one, two), comparisons=(compare(one, two, ...),),
-                      champion=two.version, config=config, pictures=pictures, feature_maps=maps,
+                      champion=two.version, config=config, pictures=pictures, views=views, feature_maps=maps,
                       facts={"Training cases": "41 of 24 patients"})
     data = ReportData(title="Lesions and cells", created="2026-11-22 14:05 UTC", tasks=(task, another),
                       ingest=IngestReport.of(summary.files, volumes=len(summary.volume_ids)),
@@ -14,15 +16,18 @@ What a caller does::
                       provenance={"Code": "commit fb6cf15"})
     write_report(settings.reports / "report.html", data)
 
-Only ``title``, ``created`` and one evaluation a task are needed; a section without data is left out. The page has no
-script: switches are check boxes read by the style sheet, and a content policy in its head forbids scripts and
-requests. Every string from data is escaped (Jinja's autoescape, an element tree for SVG). It follows the reader's
-light or dark theme and prints light.
+Only ``title``, ``created`` and one evaluation a task are needed; a section without data is left out. A content policy
+in the page's head allows its one style sheet and its one script, each by its digest, and no request at all. The script
+is the image viewer's; without it (or where scripts are off) the tables and pictures are there and their switches, which
+the style sheet reads, work. Every string from data is escaped (Jinja's autoescape, an element tree for SVG). The page
+follows the reader's light or dark theme and prints light.
 
 Pictures are dropped, and the page says how many, where the file would pass `SIZE_LIMIT`. No patient identifier may be
 in the records: name cases by id, and leave file names out.
 """
 
+import base64
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -38,6 +43,8 @@ __all__ = ["SIZE_LIMIT", "IngestReport", "Page", "ReportData", "TaskReport", "re
 SIZE_LIMIT = 10_000_000
 # What tables, charts and feature maps may take beside the pictures.
 _RESERVED = 2_000_000
+_STYLES = ("report.css", "viewer.css")
+_SCRIPTS = ("viewer_picture.js", "viewer_marks.js", "viewer.js", "viewer_input.js")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -76,9 +83,35 @@ def render(data: ReportData, pictures_limit: int = SIZE_LIMIT - _RESERVED) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    template = environment.get_template("report.html.j2")
-    return template.render(data=data, tasks=tasks, style=style, is_link=_is_link)
+    style = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _STYLES)
+    script = _script() if any(task.viewer for task in tasks) else ""
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        tasks=tasks,
+        style=Markup(style),
+        script=Markup(script),
+        policy=Markup(_policy(style, script)),
+        is_link=_is_link,
+    )
+
+
+def _script() -> str:
+    """The viewer's parts as one script that leaves no name behind."""
+    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    return "(() => {\n'use strict';\n" + "\n".join(parts) + "})();\n"
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing may be loaded, and nothing may run but what has these digests (Content Security Policy Level 3)."""
+    scripts = f"'{_digest(script)}'" if script else "'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src {scripts}; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _is_link(address: str) -> bool:

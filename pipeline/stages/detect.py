@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import ExperimentConfig
+from pipeline.config.data import DataConfig
 from pipeline.detectors.bundle import Bundle
 from pipeline.inference.archive import ArchiveSummary, detect_volumes
 from pipeline.inference.detect import VolumeDetector
@@ -94,17 +95,17 @@ def detect_archive(
 
 def suited(config: ExperimentConfig, volumes: Sequence[Volume]) -> tuple[list[Volume], dict[str, str]]:
     """The volumes that an experiment's network reads, and why it does not read the others."""
-    reasons = {volume.volume_id: _unsuited(config, volume) for volume in volumes}
+    reasons = {volume.volume_id: unsuited(config.data, volume.grid.dims, volume.modality) for volume in volumes}
     fit = [volume for volume in volumes if not reasons[volume.volume_id]]
     return fit, {volume.name: reasons[volume.volume_id] for volume in volumes if reasons[volume.volume_id]}
 
 
-def _unsuited(config: ExperimentConfig, volume: Volume) -> str:
-    data = config.data
-    if volume.grid.dims != data.dims:
-        return f"the version reads {data.dims}D scans, this is {volume.grid.dims}D"
-    if data.modalities and volume.modality not in data.modalities:
-        return f"the version reads modality {', '.join(data.modalities)}, this is {volume.modality}"
+def unsuited(data: DataConfig, dims: int, modality: str) -> str:
+    """Why a version whose experiment has ``data`` does not read a scan; empty if it does."""
+    if dims != data.dims:
+        return f"the version reads {data.dims}D scans, this is {dims}D"
+    if data.modalities and modality not in data.modalities:
+        return f"the version reads modality {', '.join(data.modalities)}, this is {modality}"
     return ""
 
 

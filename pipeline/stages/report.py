@@ -14,6 +14,7 @@ from pipeline.progress import Progress
 from pipeline.reporting.gallery import CasePicture, gallery
 from pipeline.reporting.report import IngestReport, Page, ReportData, TaskReport
 from pipeline.reporting.report import write_report as write_html
+from pipeline.reporting.viewed import CaseViews, case_views
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
 from pipeline.stages.compare import compare_versions
@@ -21,8 +22,13 @@ from pipeline.stages.experiment import data_of, named_source
 from pipeline.stages.pictures import seen_by_network
 from pipeline.stages.scoring import own_evaluation
 from pipeline.tracking import registry
+from pipeline.tracking.champions import REASON_TAG
 from pipeline.tracking.provenance import code_tags
 from pipeline.tracking.session import address
+from pipeline.types import Image
+
+# What the image viewers of all tasks together may take of the report's size limit.
+VIEWER_BYTES = 5_500_000
 
 
 def write_report(
@@ -51,7 +57,7 @@ def write_report(
         raise ConfigError("a report needs at least one version, got none")
     tasks, notes = [], []
     for one in targets:
-        task, said = _task(one, settings, progress)
+        task, said = _task(one, settings, progress, VIEWER_BYTES // len(targets))
         tasks.append(task)
         notes.extend(said)
     path = out or settings.reports / f"{'-'.join(_as_name(one) for one in targets)}.html"
@@ -71,7 +77,9 @@ def write_report(
     return write_html(path, data)
 
 
-def _task(target: str, settings: Settings, progress: Progress | None) -> tuple[TaskReport, list[str]]:
+def _task(
+    target: str, settings: Settings, progress: Progress | None, viewer_bytes: int
+) -> tuple[TaskReport, list[str]]:
     a, separator, b = target.partition("..")
     record = registry.resolve(settings, b if separator else a)
     other = a if separator else _counterpart(record, settings)
@@ -84,13 +92,15 @@ def _task(target: str, settings: Settings, progress: Progress | None) -> tuple[T
         test = data_of(record, bundle.config, settings).split.test
     except (DatasetError, TrackingError) as error:
         notes.append(f"No pictures of {record.spec}: {error}")
+    pictures, views = _pictures(bundle, test, settings, progress, viewer_bytes)
     task = TaskReport(
         name=record.name,
         evaluations=tuple(evaluations),
         comparisons=tuple(comparisons),
         champion=None if champion is None else f"{record.name}/{champion}",
         config=bundle.config,
-        pictures=_pictures(bundle, test, settings, progress),
+        pictures=pictures,
+        views=views,
         pictured_version=record.spec,
         feature_maps=seen_by_network(bundle, test[0]) if test else None,
         facts=_facts(record, bundle),
@@ -131,17 +141,19 @@ def _evaluations(
 
 
 def _pictures(
-    bundle: Bundle, cases: Sequence[Case], settings: Settings, progress: Progress | None
-) -> tuple[CasePicture, ...]:
+    bundle: Bundle, cases: Sequence[Case], settings: Settings, progress: Progress | None, viewer_bytes: int
+) -> tuple[tuple[CasePicture, ...], CaseViews]:
+    """The gallery and what the viewer holds, from one pass over the cases."""
     scored = score_cases(VolumeDetector(bundle, settings.device), cases, progress)
     by_id = {case.case_id: case for case in cases}
-    return gallery(
-        scored,
-        lambda case_id: by_id[case_id].array,
-        bundle.config.evaluation.match,
-        bundle.threshold,
-        intensity=bundle.config.preprocessing.intensity,
-    )
+    match, intensity = bundle.config.evaluation.match, bundle.config.preprocessing.intensity
+
+    def read(case_id: str) -> Image:
+        return by_id[case_id].array
+
+    pictures = gallery(scored, read, match, bundle.threshold, intensity=intensity)
+    views = case_views(scored, read, match, bundle.threshold, intensity=intensity, limit=viewer_bytes)
+    return pictures, views
 
 
 def _facts(record: registry.VersionRecord, bundle: Bundle) -> dict[str, str]:
@@ -150,7 +162,7 @@ def _facts(record: registry.VersionRecord, bundle: Bundle) -> dict[str, str]:
         "Weights": f"digest {record.tags[registry.DIGEST_TAG][:16]}",
         "MLflow run": record.run_id,
     }
-    reason = record.tags.get(registry.REASON_TAG)
+    reason = record.tags.get(REASON_TAG)
     return facts | ({"Promotion": reason} if reason else {})
 
 

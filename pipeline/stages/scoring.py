@@ -12,6 +12,7 @@ from pipeline.datasets.cases import Case
 from pipeline.detectors.bundle import Bundle
 from pipeline.errors import DatasetError
 from pipeline.evaluation import Evaluation, evaluate
+from pipeline.evaluation.decision import LEFT_OUT
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.reporting.figures import save_figures
@@ -22,7 +23,6 @@ from pipeline.tracking.registry import VersionRecord
 from pipeline.tracking.run import TrackedRun, run_folder, tracked_run
 
 EVALUATION = "evaluation"
-LEFT_OUT = "left_out_as_trained_on"
 
 
 def own_evaluation(record: VersionRecord, settings: Settings) -> Evaluation:
@@ -56,7 +56,7 @@ def score_version(
         scored = score_cases(VolumeDetector(bundle, settings.device), fair, progress)
         evaluation = evaluate(scored, config, bundle.classes, record.spec, bundle.threshold, bundle.config.seed)
         evaluation = replace(evaluation, counts={**evaluation.counts, LEFT_OUT: len(cases) - len(fair)})
-        run.log_cases(CaseTable(record.name, cases_digest(fair), "test", case_rows(fair)))
+        run.link_figures(record.model_id, CaseTable(record.name, evaluation.test_set, "test", case_rows(fair)))
         log_evaluation(run, evaluation)
     return evaluation
 

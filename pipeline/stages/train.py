@@ -7,15 +7,16 @@ from pathlib import Path
 from pipeline.config import ExperimentConfig
 from pipeline.detectors.bundle import Bundle
 from pipeline.evaluation import Evaluation, evaluate
+from pipeline.explanation.translation import translation_report
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.stages.experiment import DATASETS, VOLUMES, ExperimentData, case_rows, experiment_data, volumes_record
-from pipeline.stages.pictures import log_pictures
+from pipeline.stages.pictures import log_pictures, log_translation
 from pipeline.stages.scoring import EVALUATION, log_evaluation
 from pipeline.tracking.dataset import CaseTable
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, register, resolve
-from pipeline.tracking.run import TrackedRun, run_folder, tracked_run
+from pipeline.tracking.run import PRIMARY_TAG, TEST_SET_TAG, TrackedRun, run_folder, tracked_run
 from pipeline.tracking.session import prepare
 from pipeline.training.train import TrainingResult, train
 
@@ -49,11 +50,13 @@ class TrainedVersion:
         }
 
 
-def train_version(config: ExperimentConfig, settings: Settings, progress: Progress | None = None) -> TrainedVersion:
+def train_version(
+    config: ExperimentConfig, settings: Settings, progress: Progress | None = None, parent: str | None = None
+) -> TrainedVersion:
     """Train an experiment on what its folder holds now, evaluate it on its test cases, register it.
 
     The work is named by configuration, data and the weights it starts from. Stopped anywhere and started again it
-    continues; finished, it is given back as it is.
+    continues; finished, it is given back as it is. ``parent`` is the MLflow run of the folds or seeds it is one of.
 
     Raises:
         SourceError: the experiment's folder is not there.
@@ -69,7 +72,7 @@ def train_version(config: ExperimentConfig, settings: Settings, progress: Progre
         "cellscan.config_digest": config.digest(),
         "cellscan.dataset_digest": data.split.digest,
     }
-    with tracked_run(settings, config.name, key, tags, name=f"train {config.name} {key[:6]}") as run:
+    with tracked_run(settings, config.name, key, tags, f"train {config.name} {key[:6]}", parent) as run:
         if run.finished:
             return _finished(config, run, settings)
         folder = settings.runs / key
@@ -86,8 +89,11 @@ def train_version(config: ExperimentConfig, settings: Settings, progress: Progre
             bundle.threshold,
         )
         evaluation = replace(evaluation, version=f"{config.name}/{version}")
+        test = CaseTable(config.name, evaluation.test_set, "test", case_rows(data.split.test))
+        run.link_figures(resolve(settings, evaluation.version).model_id, test)
         log_evaluation(run, evaluation)
         log_pictures(run, bundle, data.split.test[0])
+        log_translation(run, translation_report(bundle, data.split.test, settings.device, progress))
         run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
     return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
 
@@ -116,8 +122,9 @@ def _train(
 def _log_start(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) -> None:
     run.log_config(config)
     for side, cases in data.split.sides().items():
-        context = {"train": "training"}.get(side, side)
-        run.log_cases(CaseTable(config.name, data.split.digest, context, case_rows(cases)))
+        if side != "test":  # logged with its evaluation, by the digest of which test sets are told apart
+            context = {"train": "training"}.get(side, side)
+            run.log_cases(CaseTable(config.name, data.split.digest, context, case_rows(cases)))
     run.log_json(f"{DATASETS}/{VOLUMES}", volumes_record(data))
     run.log_json(f"{DATASETS}/split.json", data.split.summary())
 
@@ -146,7 +153,12 @@ def _evaluate_once(
 
 def _version_tags(tags: dict[str, str], evaluation: Evaluation) -> dict[str, str]:
     figure = evaluation.metrics[evaluation.primary]
-    return {**tags, "cellscan.primary": evaluation.primary, "cellscan.primary_figure": str(figure)}
+    return {
+        **tags,
+        PRIMARY_TAG: evaluation.primary,
+        TEST_SET_TAG: evaluation.test_set,
+        "cellscan.primary_figure": str(figure),
+    }
 
 
 def _finished(config: ExperimentConfig, run: TrackedRun, settings: Settings) -> TrainedVersion:

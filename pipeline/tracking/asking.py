@@ -39,6 +39,13 @@ def everything(search: Callable[[str | None], PagedList[T]]) -> list[T]:
     return found
 
 
+def is_absent(error: MlflowException, alias: str | None = None) -> bool:
+    """Whether MLflow knows that there is no such thing, which is not the same as not knowing."""
+    # A name that is there without the alias is refused as a wrong parameter.
+    absent_alias = alias is not None and error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in error.message
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or absent_alias
+
+
 def may_pass(error: TrackingError) -> bool:
     """Whether the same question may be answered later: nobody answered, or the server failed by its own word."""
     cause = error.__cause__

@@ -47,12 +47,19 @@ class CaseTable:
     context: str
     rows: pd.DataFrame
 
-    def as_input(self) -> DatasetInput:
+    @property
+    def dataset_name(self) -> str:
         # A run holds a name and digest once, so that each part of the data needs a name of its own.
-        name = f"{self.name}-{self.context}"
-        # MLflow warns of every integer column, and keeps 36 characters of a digest.
+        return f"{self.name}-{self.context}"
+
+    @property
+    def dataset_digest(self) -> str:
+        return self.digest[:36]  # all that MLflow keeps
+
+    def as_input(self) -> DatasetInput:
+        # MLflow warns of every integer column.
         counts = self.rows.select_dtypes("integer").columns
         rows = self.rows.astype(dict.fromkeys(counts, "float64"))
-        dataset = PandasDataset(rows, ArchiveSource(self.digest), name=name, digest=self.digest[:36])
+        dataset = PandasDataset(rows, ArchiveSource(self.digest), name=self.dataset_name, digest=self.dataset_digest)
         entity = dataset._to_mlflow_entity()
         return DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])

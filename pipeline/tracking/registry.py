@@ -19,14 +19,14 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
 from pipeline.settings import Settings
-from pipeline.tracking.asking import asking, everything
+from pipeline.tracking.asking import asking, everything, is_absent
+from pipeline.tracking.champions import CHAMPION, RUN_TAG, alias_holder, new_history
 from pipeline.tracking.model import BUNDLE, save_model
 from pipeline.tracking.session import connect, prepare
 
-CHAMPION = "champion"
 KEY_TAG = "cellscan.idempotency_key"
 DIGEST_TAG = "cellscan.bundle_digest"
-REASON_TAG = "cellscan.promotion_reason"
+MODEL_TAG = "cellscan.logged_model"  # MLflow's SQL store forgets which logged model a version was made from
 _UPLOADS = 3
 _PAGE = 1000
 _SPEC = re.compile(r"^(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))$")
@@ -34,13 +34,18 @@ _SPEC = re.compile(r"^(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<ali
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One registered version. ``bundle_folder`` is on this machine and has the digest that was registered."""
+    """One registered version.
+
+    ``bundle_folder`` is on this machine and has the digest that was registered. ``model_id`` names MLflow's logged
+    model, to which figures are linked.
+    """
 
     name: str
     version: str
     run_id: str
     bundle_folder: Path
     tags: dict[str, str]
+    model_id: str | None = None
 
     @property
     def spec(self) -> str:
@@ -77,8 +82,8 @@ def register(
         model = _uploaded_before(client, run_id, idempotency_key) or _upload(
             client, settings, run_id, bundle_folder, name, idempotency_key, threshold
         )
-        _ensure_name(client, name)
-        own = {KEY_TAG: idempotency_key, DIGEST_TAG: folder_digest(bundle_folder), **tags}
+        _ensure_name(client, name, client.get_run(run_id).info.experiment_id)
+        own = {KEY_TAG: idempotency_key, DIGEST_TAG: folder_digest(bundle_folder), MODEL_TAG: model.model_id, **tags}
         # The location and not models:/<id>, which MLflow would look up in its global store and not in this one.
         version = client.create_model_version(
             name, model.artifact_location, run_id=run_id, tags=own, model_id=model.model_id
@@ -100,7 +105,8 @@ def resolve(settings: Settings, spec: str) -> VersionRecord:
     with asking(f"for version {spec!r}"):
         version = _find(client, spec)
         folder = _fetch(settings, version)
-    return VersionRecord(version.name, str(version.version), str(version.run_id), folder, dict(version.tags))
+    number, run_id = str(version.version), str(version.run_id)
+    return VersionRecord(version.name, number, run_id, folder, dict(version.tags), version.tags.get(MODEL_TAG))
 
 
 def champion(settings: Settings, name: str) -> str | None:
@@ -111,28 +117,7 @@ def champion(settings: Settings, name: str) -> str | None:
     """
     prepare(settings)
     with asking(f"for {name}@{CHAMPION}"):
-        try:
-            return str(connect(settings).get_model_version_by_alias(name, CHAMPION).version)
-        except MlflowException as error:
-            if _is_absent(error, CHAMPION):
-                return None
-            raise
-
-
-def set_champion(settings: Settings, name: str, version: str, reason: str) -> None:
-    """Move ``@champion`` and say on the version why."""
-    prepare(settings)
-    client = connect(settings)
-    with asking(f"to make {name}/{version} the champion"):
-        client.set_model_version_tag(name, version, REASON_TAG, reason)
-        client.set_registered_model_alias(name, CHAMPION, version)
-
-
-def set_reason(settings: Settings, name: str, version: str, reason: str) -> None:
-    """Say on a version why it was not promoted."""
-    prepare(settings)
-    with asking(f"to keep on {name}/{version} why it was not promoted"):
-        connect(settings).set_model_version_tag(name, version, REASON_TAG, reason)
+        return alias_holder(connect(settings), name)
 
 
 def versions(settings: Settings, name: str) -> list[str]:
@@ -253,7 +238,7 @@ def _find(client: MlflowClient, spec: str) -> ModelVersion:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, number)
     except MlflowException as error:
-        if _is_absent(error, alias):
+        if is_absent(error, alias):
             raise ModelError(_not_there(client, spec, name)) from error
         raise
 
@@ -275,22 +260,22 @@ def _numbers(client: MlflowClient, name: str) -> list[int]:
     return sorted(int(version.version) for version in found)
 
 
-def _is_absent(error: MlflowException, alias: str | None = None) -> bool:
-    """Whether MLflow knows that there is no such thing, which is not the same as not knowing."""
-    # A name that is there without the alias is refused as a wrong parameter.
-    absent_alias = alias is not None and error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in error.message
-    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or absent_alias
-
-
 def _by_key(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
     found = client.search_model_versions(f"name = '{name}' and tags.`{KEY_TAG}` = '{key}'")
     return found[0] if found else None
 
 
-def _ensure_name(client: MlflowClient, name: str) -> None:
+def _ensure_name(client: MlflowClient, name: str, experiment_id: str) -> None:
     try:
         client.get_registered_model(name)
+        return
     except MlflowException as error:
-        if not _is_absent(error):
+        if not is_absent(error):
             raise
-        client.create_registered_model(name)
+    history = new_history(client, name, experiment_id)
+    try:
+        client.create_registered_model(name, tags={RUN_TAG: history})
+    except MlflowException as error:
+        client.delete_run(history)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by another machine, with a history of its own
+            raise

@@ -1,7 +1,6 @@
 """One MLflow run for one piece of work: the same work, started again, continues the same run."""
 
 import json
-import re
 import signal
 import tempfile
 import threading
@@ -12,17 +11,20 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import LoggedModelInput, Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
 from pipeline.config import ExperimentConfig
 from pipeline.errors import TrackingError
 from pipeline.settings import Settings
 from pipeline.tracking.asking import asking, first_line
 from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.figures import comparison_figures, evaluation_figures, metric_name
 from pipeline.tracking.provenance import code_tags
 from pipeline.tracking.reaper import owner_tags
 from pipeline.tracking.session import artifact_root, connect, prepare
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.records import Comparison, Evaluation
 
 KEY_TAG = "cellscan.run_key"
+TEST_SET_TAG = "cellscan.test_set"
+PRIMARY_TAG = "cellscan.primary"
 _ENTITIES_A_CALL = 100
 
 
@@ -48,6 +52,7 @@ class TrackedRun:
         self._client = client
         self._tags = dict(run.data.tags)
         self._steps: dict[str, int] = {}
+        self._link: dict[str, str | None] = {}
 
     def tag(self, key: str) -> str | None:
         return self._tags.get(key)
@@ -74,25 +79,40 @@ class TrackedRun:
         self._log_metrics(fresh, epoch)
         self._steps |= dict.fromkeys(fresh, epoch)
 
-    def log_evaluation(self, evaluation: "Evaluation") -> None:
-        """``f1``, ``f1_lower``, ``f1_upper`` … as metrics, and the evaluation's folder."""
-        figures: dict[str, float] = {"threshold": evaluation.threshold}
-        for name, estimate in evaluation.metrics.items():
-            figures |= {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
+    def log_metrics(self, figures: Mapping[str, float]) -> None:
+        """Figures that hold for the whole run; those that are NaN are left out."""
         self._log_metrics(figures)
+
+    def link_figures(self, model_id: str | None, cases: CaseTable) -> None:
+        """Figures that are logged from here on are those of a model version on these cases, and shown with it."""
+        self.log_cases(cases)
+        self._link = {"model_id": model_id, "dataset_name": cases.dataset_name, "dataset_digest": cases.dataset_digest}
+        if model_id is not None and not self._made(model_id):
+            self._client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
+
+    def log_evaluation(self, evaluation: "Evaluation") -> None:
+        """Figures as metrics (see `pipeline.tracking.figures`), cases as a table, and the evaluation's folder."""
+        self.log_metrics(evaluation_figures(evaluation))
+        self.log_table("tables/cases.json", evaluation.cases)
+        self.set_tags({TEST_SET_TAG: evaluation.test_set, PRIMARY_TAG: evaluation.primary})
         with tempfile.TemporaryDirectory() as folder:
             evaluation.save(Path(folder))
             self.log_folder(Path(folder), "evaluation")
 
     def log_comparison(self, comparison: "Comparison") -> None:
-        """``difference_f1``, its interval and ``p_f1`` … as metrics, and ``comparison.json``."""
-        figures: dict[str, float] = {}
-        for name, estimate in comparison.differences.items():
-            own = f"difference_{name}"
-            figures |= {own: estimate.value, f"{own}_lower": estimate.lower, f"{own}_upper": estimate.upper}
-        figures |= {f"p_{name}": value for name, value in comparison.p_values.items()}
-        self._log_metrics(figures)
+        """Differences as metrics (see `pipeline.tracking.figures`), and ``comparison.json``."""
+        self.log_metrics(comparison_figures(comparison))
+        self.set_tags({TEST_SET_TAG: comparison.test_set, PRIMARY_TAG: comparison.primary})
         self.log_json("comparison.json", comparison.to_json())
+
+    def log_table(self, name: str, rows: pd.DataFrame) -> None:
+        """A table that MLflow's page and ``mlflow.load_table`` show; given again, it takes the place of the first."""
+        # MLflow's own log_table appends, so that a run that goes on would double its rows.
+        self.log_text(name, rows.to_json(orient="split", index=False))
+        kept = json.loads(self.tag(MLFLOW_LOGGED_ARTIFACTS) or "[]")
+        table = {"path": name, "type": "table"}
+        if table not in kept:
+            self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([*kept, table])})
 
     def log_figures(self, paths: list[Path]) -> None:
         self._check_open()
@@ -121,7 +141,12 @@ class TrackedRun:
     def _log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
         now = int(time.time() * 1000)
         known = {name: value for name, value in figures.items() if value == value}  # a NaN says: there is none
-        self._write("metrics", [Metric(metric_name(name), float(value), now, step) for name, value in known.items()])
+        entities = [Metric(metric_name(name), float(value), now, step, **self._link) for name, value in known.items()]
+        self._write("metrics", entities)
+
+    def _made(self, model_id: str) -> bool:
+        outputs = self._client.get_run(self.run_id).outputs
+        return outputs is not None and any(output.model_id == model_id for output in outputs.model_outputs)
 
     def _last_step(self, name: str) -> int:
         if name not in self._steps:
@@ -142,7 +167,12 @@ class TrackedRun:
 
 @contextmanager
 def tracked_run(
-    settings: Settings, experiment: str, run_key: str, tags: Mapping[str, str], name: str | None = None
+    settings: Settings,
+    experiment: str,
+    run_key: str,
+    tags: Mapping[str, str],
+    name: str | None = None,
+    parent: str | None = None,
 ) -> Iterator[TrackedRun]:
     """The run of one piece of work, RUNNING inside the block, FINISHED after it.
 
@@ -153,6 +183,8 @@ def tracked_run(
             that finished is given back with ``finished`` set, and is not touched.
         tags: what else to tag it with; no identifiers.
         name: shown in the page.
+        parent: id of a run that this one belongs to, as folds and seeds belong to one question; MLflow's page shows
+            it below that. A run that was finished alone is put below it too.
 
     An error makes the run FAILED; an interrupt or SIGTERM makes it KILLED.
 
@@ -164,6 +196,8 @@ def tracked_run(
     with _alone(settings, run_key), _sigterm_unwinds():
         with asking(f"for run {run_key} of experiment {experiment!r}"):
             run = _find_or_create(client, settings, experiment, run_key, tags, name or run_key)
+            if parent is not None and run.tag(MLFLOW_PARENT_RUN_ID) != parent:
+                client.set_tag(run.run_id, MLFLOW_PARENT_RUN_ID, parent)
         if run.finished:
             yield run
             return
@@ -193,11 +227,6 @@ def run_folder(settings: Settings, run_id: str, name: str) -> Path:
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id} has no artifact {name!r}: {error}") from error
     return folder
-
-
-def metric_name(name: str) -> str:
-    """The name with what MLflow does not allow replaced by ``_``."""
-    return re.sub(r"[^\w.\-/ ]", "_", name)
 
 
 def _find_or_create(

@@ -43,10 +43,12 @@ COMMANDS = {
     "detect": ["version", "archive", "out", "strict", "as_json", "home", "verbose"],
     "doctor": ["as_json", "home", "verbose"],
     "evaluate": ["version", "data", "subset", "as_json", "home", "verbose"],
+    "explain": ["version", "path", "out", "detection", "as_json", "home", "verbose"],
     "ingest": ["archive", "where", "deidentify", "strict", "as_json", "home", "verbose"],
     "listen": ["port", "host", "ae_title", "calling", "quiet", "as_json", "home", "verbose"],
-    "promote": ["version", "force", "as_json", "home", "verbose"],
+    "promote": ["version", "policy", "force", "as_json", "home", "verbose"],
     "report": ["targets", "out", "as_json", "home", "verbose"],
+    "rollback": ["name", "as_json", "home", "verbose"],
     "run": ["experiment", "overrides", "archive", "out", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
     "train": ["experiment", "overrides", "as_json", "home", "verbose"],
@@ -60,7 +62,9 @@ FUNCTIONS = [
     "pipeline.stages.detect:detect_archive",
     "pipeline.stages.compare:compare_versions",
     "pipeline.stages.promote:promote_version",
+    "pipeline.stages.rollback:rollback_champion",
     "pipeline.stages.report:write_report",
+    "pipeline.stages.explain:explain_version",
     "flows.scan_to_report:scan_to_report",
 ]
 

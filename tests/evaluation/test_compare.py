@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 
 from pipeline.config.evaluation import CentreDistance, EvaluationConfig
@@ -85,35 +84,17 @@ def test_scores_on_another_scale_are_no_difference(random_field, config):
     cases = [random_field(f"{seed:02}", seed) for seed in range(20)]
     a, b = evaluate(cases, config, CLASSES, "a", 0.4), evaluate(list(map(squared, cases)), config, CLASSES, "b", 0.16)
     comparison = compare(a, b, rounds=200, seed=0)
-    assert {difference.value for difference in comparison.differences.values()} == {0.0}
-    assert set(comparison.p_values.values()) == {1.0}
-
-
-def test_p_values_of_equal_versions_are_spread_evenly(scan, config):
-    """40 pairs of versions that find each of 30 objects by the same coin: few differences look real."""
-    rng = np.random.default_rng(0)
-    p_values = []
-    for _ in range(40):
-        a, b = (
-            evaluate(
-                [scan(f"{i:02}", [(1,)], [(1 if found else 9, 0.9)]) for i, found in enumerate(rng.random(30) < 0.5)],
-                config,
-                CLASSES,
-                "v",
-                0.5,
-            )
-            for _ in range(2)
-        )
-        p_values.append(compare(a, b, rounds=100, seed=0).p_values["recall"])
-    assert np.mean(np.array(p_values) < 0.05) <= 0.15
-    assert 0.35 < np.mean(p_values) < 0.8
+    same = set(comparison.differences) - {"ece"}  # the only figure that asks what a score means
+    assert {comparison.differences[name].value for name in same} == {0.0}
+    assert {comparison.p_values[name] for name in same} == {1.0}
+    assert comparison.differences["ece"].value != 0
 
 
 def test_p_value_of_three_patients_by_hand(scan, config):
     """B finds all three, A none. Of 8 ways to swap, 2 (none, all) differ as much: p is near 1/4, not small."""
     a = evaluate([scan(name, [(1,)]) for name in "xyz"], config, CLASSES, "a", 0.5)
     b = evaluate([scan(name, [(1,)], [(1, 0.9)]) for name in "xyz"], config, CLASSES, "b", 0.5)
-    comparison = compare(a, b, rounds=4000, seed=0)
+    comparison = compare(a, b, rounds=2000, seed=0)
     assert comparison.differences["recall"].value == 1
     assert comparison.p_values["recall"] == pytest.approx(1 / 4, abs=0.03)
 

@@ -29,10 +29,20 @@ def test_metrics_have_the_names_of_the_record(five_scans, config):
         "sensitivity_at_1_fp",
         "ap_iou_0_25",
         "ap_iou_0_50",
+        "map_iou_0_50_0_95",
+        "jaccard_0_25",
+        "jaccard_0_50",
         "class_f1_tumour",
         "class_f1_other",
         "class_f1_weighted",
+        "class_precision_tumour",
+        "class_precision_other",
+        "class_recall_tumour",
+        "class_recall_other",
         "count_error",
+        "scan_auc",
+        "patient_auc",
+        "ece",
     ]
 
 

@@ -36,7 +36,9 @@ def test_weighting_a_case_is_the_same_as_repeating_it(random_field, config):
     assert {"f1", "cpm", "ap_iou_0_50", "class_f1_other", "average_precision"} <= set(rounds)
     for index, row in enumerate(weights):
         drawn = [
-            random_field(f"{seed:02} again {again}", seed) for seed, times in enumerate(row) for again in range(times)
+            random_field(f"{seed:02} again {again}", seed, patient=f"p{seed // 2} again {again}")
+            for seed, times in enumerate(row)
+            for again in range(times)
         ]
         literal = evaluate(drawn, config, classes, "v", 0.5)
         for name, figure in rounds.items():

@@ -90,11 +90,11 @@ def test_training_run_holds_data_figures_and_pictures(place, outcome):
     client = connect(place.settings)
     run = client.get_run(registry.resolve(place.settings, "fields/1").run_id)
     assert run.info.status == "FINISHED"
-    assert {"f1", "f1_lower", "f1_upper", "loss"} <= set(run.data.metrics)
+    assert {"f1", "f1_lower", "f1_upper", "loss", "translation_detections"} <= set(run.data.metrics)
     contexts = {one.tags[0].value for one in run.inputs.dataset_inputs}
     assert contexts == {"training", "validation", "test"}
     figures = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "figures")}
-    assert {"metrics.png", "froc.png", "precision_recall.png", "feature_maps.png"} <= figures
+    assert {"metrics.png", "froc.png", "precision_recall.png", "feature_maps.png", "translation.png"} <= figures
 
 
 def test_given_again_nothing_is_done_again(place, outcome):

@@ -11,6 +11,7 @@ from pipeline.geometry import Boxes, Grid
 from pipeline.reporting.features import feature_maps
 from pipeline.reporting.gallery import gallery
 from pipeline.reporting.records import IngestReport, Page, ReportData, TaskReport
+from pipeline.reporting.viewed import case_views
 from pipeline.volumes import Annotations
 
 EXPERIMENTS = Path(__file__).parents[2] / "configs" / "experiments"
@@ -120,6 +121,7 @@ def task_of(config: ExperimentConfig, skills: tuple[float, ...] = (0.6, 0.85)) -
         champion=evaluations[-1].version,
         config=config,
         pictures=gallery(versions[-1], read, config.evaluation.match, 0.4, intensity=config.preprocessing.intensity),
+        views=case_views(versions[-1], read, config.evaluation.match, 0.4, intensity=config.preprocessing.intensity),
         pictured_version=evaluations[-1].version,
         feature_maps=feature_maps(stages, rng.normal(0, 1, (config.preprocessing.channels, *shape))),
         facts={"Training cases": "41 of 24 patients", "Training time": "4 min 12 s"},

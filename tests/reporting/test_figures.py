@@ -17,7 +17,8 @@ def test_figures_are_written_without_pyplot(tmp_path):
     evaluation = evaluation_of(config, scored_cases(config, 0.7), "lesions/$1_x")
     before = "matplotlib.pyplot" in sys.modules
     paths = save_figures(evaluation, tmp_path / "figures")
-    assert [path.name for path in paths] == ["metrics.png", "froc.png", "precision_recall.png"]
+    assert [path.name for path in paths] == ["metrics.png", *(f"{name}.png" for name in evaluation.curves)]
+    assert {"froc.png", "precision_recall.png", "calibration.png", "roc_scan.png"} <= {path.name for path in paths}
     assert all(Pillow.open(io.BytesIO(path.read_bytes())).size[0] > 500 for path in paths)
     assert ("matplotlib.pyplot" in sys.modules) == before
 

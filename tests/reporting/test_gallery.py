@@ -4,7 +4,8 @@ from pipeline.config.evaluation import CentreDistance
 from pipeline.detections import Detections
 from pipeline.evaluation import ScoredCase
 from pipeline.geometry import Boxes, Grid
-from pipeline.reporting.gallery import gallery, judge
+from pipeline.reporting.gallery import gallery
+from pipeline.reporting.judging import judge
 from pipeline.volumes import Annotations
 
 GRID = Grid.of_pixels((100, 100))

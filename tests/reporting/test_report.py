@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import json
 import math
 import re
 from dataclasses import replace
@@ -6,10 +9,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.evaluation import Comparison, Estimate
-from pipeline.reporting.page import _verdict
+from pipeline.evaluation import Comparison, Estimate, Evaluation
 from pipeline.reporting.records import IngestReport, Page, ReportData, TaskReport
 from pipeline.reporting.report import SIZE_LIMIT, render, write_report
+from pipeline.reporting.scores import verdict
+from pipeline.reporting.viewed import CaseViews, case_views
 from tests.reporting.examples import (
     cell_experiment,
     evaluation_of,
@@ -29,6 +33,7 @@ class Document(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
+        self.data: list[str] = []
         self.open: list[str] = []
         self.feed(page)
         self.close()
@@ -42,7 +47,10 @@ class Document(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        if self.open and self.open[-1] == "script" and self.elements[-1][1].get("type") == "application/json":
+            self.data.append(data)
+        else:
+            self.text += data
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -71,22 +79,48 @@ def test_the_page_loads_nothing_from_elsewhere(document):
     ]
     assert loaded
     assert all(address.startswith("data:image/") for address in loaded)
-    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in document.elements}
+    assert not {"link", "iframe", "object", "embed"} & {tag for tag, _ in document.elements}
     assert "url(" not in document.text
     assert "@import" not in document.text
 
 
-def test_a_content_policy_forbids_scripts_and_requests(document):
-    policies = [one["content"] for one in document.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
-    assert len(policies) == 1
-    assert policies[0].startswith("default-src 'none'; img-src data:;")
+def policy(document: Document) -> str:
+    (one,) = [one["content"] for one in document.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    return one
+
+
+def digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def test_a_content_policy_allows_the_own_style_and_script_by_digest_and_no_request(data, document):
+    page = render(data)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert policy(document) == (
+        f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_the_one_script_that_runs_stands_beside_blocks_of_data_only(document):
+    kinds = [one.get("type") for one in document.all("script")]
+    assert kinds.count(None) == 1
+    assert set(kinds) == {None, "application/json"}
+    assert not any(name.startswith("on") or name == "style" for _, one in document.elements for name in one)
+
+
+def test_a_report_without_a_viewer_allows_no_script():
+    document = Document(render(whole_of_one()))
+    assert document.all("script") == []
+    assert "script-src 'none'" in policy(document)
 
 
 def test_the_page_holds_both_tasks_with_their_figures(data, document):
     for task in data.tasks:
         assert f"{task.lead.metrics[task.lead.primary].value:.3f}" in document.text
         assert task.name in document.text
-    assert len([one for one in document.all("svg") if one.get("class") == "chart"]) == 4
+    assert len([one for one in document.all("svg") if one.get("class") == "chart"]) == 8  # 4 curves of 2 tasks
 
 
 def test_intervals_are_drawn_for_each_share_of_each_version(data, document):
@@ -102,7 +136,26 @@ def test_intervals_are_drawn_for_each_share_of_each_version(data, document):
         for task in data.tasks
         for name, one in task.comparisons[0].differences.items()
     )
-    assert len(drawn) == shares + differences
+    strata = sum(
+        not math.isnan(figures[shown_by(evaluation)].lower)
+        for task in data.tasks
+        for evaluation in task.evaluations
+        for levels in evaluation.strata.values()
+        for figures in levels.values()
+    )
+    differences += sum(
+        not math.isnan(one.difference.lower)
+        for task in data.tasks
+        for levels in task.comparisons[0].strata.values()
+        for one in levels.values()
+    )
+    assert strata
+    assert len(drawn) == shares + strata + differences
+
+
+def shown_by(evaluation: Evaluation) -> str:
+    first = next(iter(next(iter(evaluation.strata.values())).values()))
+    return evaluation.primary if evaluation.primary in first else "f1"
 
 
 def test_ids_are_unique_and_links_within_the_page_lead_somewhere(document):
@@ -123,9 +176,10 @@ def test_pictures_have_names_and_wide_content_scrolls_by_keyboard(document):
 
 
 def test_switches_hide_what_they_name(document):
-    switches = {one["class"] for one in document.all("input")}
-    assert switches == {"show-annotation", "show-detection", "show-agrees", "show-ignored", "show-large"}
-    for name in switches:
+    switches = {one["class"] for one in document.all("input") if one["class"].startswith(("show-", "only-"))}
+    shown = {"show-annotation", "show-detection", "show-agrees", "show-ignored", "show-large"}
+    assert switches == {*shown, "only-all", "only-miss", "only-false_positive", "only-hit"}
+    for name in switches - {"only-all"}:
         assert f".{name}:" in document.text  # the style sheet reads it
     groups = {name for one in document.all("g") for name in one.get("class", "").split()}
     assert {"annotation", "detection", "ignored", "agrees", "differs"} <= groups
@@ -144,11 +198,14 @@ def test_every_string_from_data_is_escaped():
     cases = scored_cases(config, 0.5, cases=4)
     one = evaluation_of(config, [replace(case, case_id=evil + case.case_id) for case in cases], evil)
     task = task_of(config)
+    views = evil_views(evil)
     pictures = tuple(replace(picture, title=evil, note=evil, case_id=evil) for picture in task.pictures[:2])
     data = ReportData(
         title=evil,
         created=evil,
-        tasks=(TaskReport(evil, (one,), champion=evil, config=config, pictures=pictures, facts={evil: evil}),),
+        tasks=(
+            TaskReport(evil, (one,), champion=evil, config=config, pictures=pictures, views=views, facts={evil: evil}),
+        ),
         ingest=IngestReport({evil: 1}, {evil: 1}),
         pages=(Page(evil, evil, evil), Page("script", "javascript:alert(1)")),
         provenance={evil: evil},
@@ -156,10 +213,30 @@ def test_every_string_from_data_is_escaped():
     )
     document = Document(render(data))
     assert document.open == []
-    assert document.all("script") == []
+    assert {one.get("type") for one in document.all("script")} == {None, "application/json"}
+    assert [block["id"] for block in blocks(document)] == [one.case_id for one in views.cases]
+    assert all(evil in block["names"] for block in blocks(document))
     assert not any("onerror" in attributes for _, attributes in document.elements)
     assert not any(one["href"].startswith("javascript") for one in document.all("a"))
     assert document.text.count(evil) > 10
+
+
+def evil_views(evil: str) -> CaseViews:
+    """Cases whose ids and class names try to end the block of data that they are embedded in."""
+    config = lesion_experiment()
+    cases = []
+    for case in scored_cases(config, 0.5, cases=4)[2:]:
+        annotations = replace(case.annotations, labels=(evil,) * len(case.annotations))
+        detections = replace(case.detections, classes=(evil,))
+        cases.append(
+            replace(case, case_id=f"{evil}</script>{case.case_id}", annotations=annotations, detections=detections)
+        )
+    grid = cases[0].annotations.boxes.grid
+    return case_views(cases, lambda _: np.zeros((1, *grid.shape), np.int16), config.evaluation.match, 0.4)
+
+
+def blocks(document: Document) -> list[dict]:
+    return [json.loads(text) for text in document.data]
 
 
 def test_only_web_addresses_become_links():
@@ -206,6 +283,8 @@ def test_pictures_beyond_the_limit_are_left_out_and_counted(data):
     text = Document(render(data, pictures_limit=0)).text
     left_out = [int(number) for number in re.findall(r"(\d+) more pictures were left out", text)]
     assert sum(left_out) == pictures
+    chosen = [int(number) for number in re.findall(r"none of its (\d+) cases fits into this file", text)]
+    assert chosen == [task.views.chosen for task in data.tasks]
 
 
 def test_a_report_is_written_whole_below_the_limit(tmp_path, data):
@@ -246,7 +325,7 @@ def comparison(low: float, high: float, p: float) -> Comparison:
     ],
 )
 def test_a_version_is_called_better_only_if_interval_and_permutation_agree(low, high, p, start):
-    assert _verdict("t", comparison(low, high, p), 0.95).startswith(start)
+    assert verdict("t", comparison(low, high, p), 0.95).startswith(start)
 
 
 def test_ingest_counts_outcomes_and_reasons_without_file_names():

@@ -23,6 +23,16 @@ def empty_store(tmp_path_factory):
 def settings(tmp_path, empty_store):
     home = tmp_path / "home"
     home.mkdir()
+    return _with_store(home, empty_store)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory, empty_store):
+    """One store for all tests of a module that only read it."""
+    return _with_store(tmp_path_factory.mktemp("home"), empty_store)
+
+
+def _with_store(home: Path, empty_store: Path) -> Settings:
     source, copy = sqlite3.connect(empty_store), sqlite3.connect(home / "mlflow.db")
     source.backup(copy)
     source.close()

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
-from pipeline.tracking import registry
+from pipeline.tracking import champions, registry
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import connect
 
@@ -23,7 +23,11 @@ def _register(settings, run_id, bundle_folder, key="first"):
 def test_registered_bundle_is_found_by_number_alias_and_uri(settings, run_id, bundle_folder):
     version = _register(settings, run_id, bundle_folder)
     assert registry.champion(settings, "cells") is None
-    registry.set_champion(settings, "cells", version, "the first version")
+    champions.change_champion(
+        settings,
+        champions.champions(settings, "cells"),
+        champions.Change.now("promoted", version, None, "the first version"),
+    )
     for spec in ("cells/1", "cells@champion", "models:/cells/1", "models:/cells@champion"):
         record = registry.resolve(settings, spec)
         assert (record.spec, record.run_id) == ("cells/1", run_id)
@@ -126,8 +130,8 @@ def outage(monkeypatch):
         (lambda settings: registry.resolve(settings, "cells/1"), "for version 'cells/1'"),
         (lambda settings: registry.resolve(settings, "cells@champion"), "for version 'cells@champion'"),
         (lambda settings: registry.versions(settings, "cells"), "for the versions of 'cells'"),
-        (lambda settings: registry.set_champion(settings, "cells", "1", "why"), "to make cells/1 the champion"),
-        (lambda settings: registry.set_reason(settings, "cells", "1", "why"), "to keep on cells/1 why"),
+        (lambda settings: champions.champions(settings, "cells"), "for the champions of 'cells'"),
+        (lambda settings: champions.refuse(settings, "cells", "1", "why"), "to keep on cells/1 why"),
         (
             lambda settings: registry.register(settings, "r", Path(), "cells", "k", {}),
             "to register a version of 'cells'",

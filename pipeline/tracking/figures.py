@@ -1,0 +1,53 @@
+"""What figures are called in MLflow: the same on runs, on model versions and in every search.
+
+``f1``, ``f1_lower``, ``f1_upper``; in a part of the test set ``strata.size.small.f1``; of a comparison
+``difference_f1``, ``p_f1``, ``detectable_f1`` and ``difference_strata.size.small.f1``, ``p_strata.size.small.f1``,
+``p_adjusted_strata.size.small.f1``.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.records import Comparison, Estimate, Evaluation
+
+
+def metric_name(name: str) -> str:
+    """The name with what MLflow does not allow replaced by ``_``."""
+    return re.sub(r"[^\w.\-/ ]", "_", name)
+
+
+def stratum_metric(variable: str, level: str, metric: str) -> str:
+    """``strata.size.small.f1``; a ``/`` in a level would be a folder to MLflow."""
+    return metric_name(f"strata.{variable}.{level}.{metric}".replace("/", "_"))
+
+
+def evaluation_figures(evaluation: "Evaluation") -> dict[str, float]:
+    """Every figure with its interval, over all and in each stratum, and the threshold."""
+    figures: dict[str, float] = {"threshold": evaluation.threshold}
+    for name, estimate in evaluation.metrics.items():
+        figures |= _with_interval(name, estimate)
+    for variable, levels in evaluation.strata.items():
+        for level, own in levels.items():
+            for name, estimate in own.items():
+                figures |= _with_interval(stratum_metric(variable, level, name), estimate)
+    return figures
+
+
+def comparison_figures(comparison: "Comparison") -> dict[str, float]:
+    """Every difference with its interval and p value, over all and in each stratum."""
+    figures: dict[str, float] = {}
+    for name, estimate in comparison.differences.items():
+        figures |= _with_interval(f"difference_{name}", estimate)
+    figures |= {f"p_{name}": value for name, value in comparison.p_values.items()}
+    figures |= {f"detectable_{name}": value for name, value in comparison.detectable.items()}
+    for variable, levels in comparison.strata.items():
+        for level, found in levels.items():
+            name = stratum_metric(variable, level, found.metric)
+            figures |= _with_interval(f"difference_{name}", found.difference)
+            figures |= {f"p_{name}": found.p, f"p_adjusted_{name}": found.p_adjusted}
+    return figures
+
+
+def _with_interval(name: str, estimate: "Estimate") -> dict[str, float]:
+    return {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
