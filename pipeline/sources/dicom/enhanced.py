@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import GeometryError, SourceError
+from pipeline.errors import SourceError
 from pipeline.sources.dicom import facts, varying
 from pipeline.sources.dicom.concatenations import JoinedFrames, by_concatenation, join
 from pipeline.sources.dicom.frames import FrameFile, open_frames
 from pipeline.sources.dicom.functional_groups import FrameValues, FunctionalGroups
-from pipeline.sources.dicom.geometry import SlicePlace
-from pipeline.sources.dicom.header import modality, numbers, text
+from pipeline.sources.dicom.header import modality, text
 from pipeline.sources.dicom.pixels import check_module, rescale
 from pipeline.sources.dicom.series import volumes_of
-from pipeline.sources.dicom.slices import Slice, blamed_on
+from pipeline.sources.dicom.slices import Slice, blamed_on, stated_place
 from pipeline.sources.options import ReadOptions
 from pipeline.sources.scan import VOLUME_BYTES, LoadedScan, RefusedFiles
 
+_NO_PLACE = "{} is in no functional group, so the frame has no place in the world"
 _MEASURED = {
     "DiffusionBValue": "b_value_s_per_mm2",
     "EchoTime": "echo_time_ms",
@@ -86,7 +86,9 @@ def _slice(file: FrameFile, values: FrameValues) -> Slice:
     frame = values.frame
     try:
         slope, intercept = rescale(values)
-        place = _place(values, file.matrix)
+        place = stated_place(
+            values, file.matrix, "{} is in no functional group, so the frame has no place in the world"
+        )
     except SourceError as error:
         raise type(error)(f"frame {frame + 1} of {file.count}: {error}") from error
     return Slice(
@@ -107,24 +109,6 @@ def _measured(values: FrameValues) -> dict[str, str]:
     """What divides a series and is worth knowing of each volume, however ``part`` names it."""
     found = {name: varying.as_text(values, keyword) for keyword, name in _MEASURED.items()}
     return {name: value for name, value in found.items() if value}
-
-
-def _place(values: FrameValues, matrix: tuple[int, int]) -> SlicePlace:
-    position = numbers(values, "ImagePositionPatient", 3)
-    orientation = numbers(values, "ImageOrientationPatient", 6)
-    spacing = numbers(values, "PixelSpacing", 2)
-    if position is None or orientation is None or spacing is None:
-        stated = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation, "PixelSpacing": spacing}
-        missing = " and ".join(keyword for keyword, value in stated.items() if value is None)
-        raise GeometryError(f"{missing} is in no functional group, so the frame has no place in the world")
-    return SlicePlace(
-        position_lps=position,
-        row_lps=orientation[:3],
-        column_lps=orientation[3:],
-        spacing=(spacing[1], spacing[0]),  # DICOM gives the distance between rows first
-        shape=matrix,
-        thickness=facts.millimetres(values, "SliceThickness", "SpacingBetweenSlices"),
-    )
 
 
 def _pixels(file: FrameFile, frame: int) -> np.ndarray:

@@ -103,19 +103,27 @@ def _place(values: Values) -> SlicePlace:
         raise SourceError("expected a CT, MR or PET slice")
     if whole_number(values, "NumberOfFrames", 1) != 1:
         raise SourceError("expected one frame a file")
+    return stated_place(values, matrix(values), "{} is missing, so the slice has no place in the world")
+
+
+def stated_place(values: Values, shape: tuple[int, int], missing: str) -> SlicePlace:
+    """Where a header, or a frame's functional groups, say that one picture of ``shape`` (columns, rows) lies.
+
+    Raises:
+        GeometryError: ``missing``, about the elements that are not there, or a place that contradicts itself.
+    """
     position = numbers(values, "ImagePositionPatient", 3)
     orientation = numbers(values, "ImageOrientationPatient", 6)
     spacing = numbers(values, "PixelSpacing", 2)
     if position is None or orientation is None or spacing is None:
         stated = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation, "PixelSpacing": spacing}
-        missing = " and ".join(keyword for keyword, value in stated.items() if value is None)
-        raise GeometryError(f"{missing} is missing, so the slice has no place in the world")
+        raise GeometryError(missing.format(" and ".join(name for name, value in stated.items() if value is None)))
     return SlicePlace(
         position_lps=position,
         row_lps=orientation[:3],
         column_lps=orientation[3:],
         spacing=(spacing[1], spacing[0]),  # DICOM gives the distance between rows first
-        shape=matrix(values),
+        shape=shape,
         thickness=facts.millimetres(values, "SliceThickness", "SpacingBetweenSlices"),
     )
 
