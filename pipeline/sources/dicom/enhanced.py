@@ -86,9 +86,7 @@ def _slice(file: FrameFile, values: FrameValues) -> Slice:
     frame = values.frame
     try:
         slope, intercept = rescale(values)
-        place = stated_place(
-            values, file.matrix, "{} is in no functional group, so the frame has no place in the world"
-        )
+        place = stated_place(values, file.matrix, _NO_PLACE)
     except SourceError as error:
         raise type(error)(f"frame {frame + 1} of {file.count}: {error}") from error
     return Slice(
