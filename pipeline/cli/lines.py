@@ -126,6 +126,8 @@ def _detectable(smallest: float) -> str:
 
 
 def _signed(estimate: "Estimate") -> str:
+    if math.isnan(estimate.value):
+        return str(estimate)
     return f"{estimate.value:+.3f} [{estimate.lower:+.3f}, {estimate.upper:+.3f}]"
 
 

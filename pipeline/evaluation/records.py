@@ -46,6 +46,8 @@ class Estimate:
     upper: float
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "–"
         return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
 
 

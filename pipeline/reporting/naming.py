@@ -50,6 +50,9 @@ def metric_name(metric: str) -> str:
         return f"AP at box overlap {metric.removeprefix('ap_iou_').replace('_', '.')}"
     if metric.startswith("jaccard_"):
         return f"TP / (TP + FP + FN) at overlap {metric.removeprefix('jaccard_').replace('_', '.')}"
+    for prefix, what in (("class_precision_", "Precision"), ("class_recall_", "Sensitivity")):
+        if metric.startswith(prefix):
+            return f"{what} of class {metric.removeprefix(prefix)}"
     if metric.startswith("class_f1_"):
         return f"F1 of class {metric.removeprefix('class_f1_')}"
     return metric

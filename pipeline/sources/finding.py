@@ -1,13 +1,13 @@
 """What an archive holds now, against what the catalog knows: the files to read, and those that stay as they are."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import Path
 
 from pipeline.sources.annotations.layouts import label_rule
 from pipeline.sources.catalog import FileRecord
 from pipeline.sources.opening import Opened, Openings
-from pipeline.sources.walk import FoundFile, looked_into, walk
+from pipeline.sources.walk import FoundFile, holds_only, looked_into, walk
 from pipeline.volumes.store import VolumeStore
 
 _SHUT = "its folder cannot be opened this time"
@@ -109,7 +109,7 @@ class Finding:
         return paths | {str(folder) for path in paths for folder in Path(path).parents}
 
     def _stands(self, row: FileRecord) -> bool:
-        return row.reader == self._reader and (row.kind != "image" or all(self._whole(one) for one in row.volume_ids))
+        return _stands(row, self._reader, self._whole)
 
     def _known_ones(self) -> list[str]:
         return [path for path, file in self.files.items() if file.kind == "known"]
@@ -142,6 +142,25 @@ def _folders_of(paths: Iterable[str]) -> set[str]:
 
 def _is_refused_half(row: FileRecord) -> bool:
     return row.outcome == "quarantined" and row.path.lower().endswith(_HALVES)
+
+
+def is_as_known(root: Path, leave_out: Path, known: dict[str, FileRecord], reader: str, store: VolumeStore) -> bool:
+    """Whether everything below ``root`` is as the catalog has it: most nights' answer, and a quick one."""
+    whole = cache(store.has)
+    if not all(_stands(row, reader, whole) for row in known.values()):
+        return False
+    archives = {path for path, row in known.items() if row.kind == "archive"}
+    alike = {
+        (path, row.size, row.mtime_ns)
+        for path, row in known.items()
+        if not archives or not any(str(folder) in archives for folder in Path(path).parents)
+    }
+    return holds_only(root, leave_out, alike) == len(alike)
+
+
+def _stands(row: FileRecord, reader: str, whole: Callable[[str], bool]) -> bool:
+    """Whether what became of a file is still there, and was made by the reader of today."""
+    return row.reader == reader and (row.kind != "image" or all(whole(one) for one in row.volume_ids))
 
 
 def is_label_map(file: FoundFile) -> bool:

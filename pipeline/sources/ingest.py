@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.sources.annotations.annotate import annotate
 from pipeline.sources.catalog import AnnotationRecord, Catalog, FileOutcome, FileRecord
 from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.directories import directory_rows
-from pipeline.sources.finding import Finding, is_image
+from pipeline.sources.finding import Finding, is_as_known, is_image
 from pipeline.sources.identifiers import uid_digest
 from pipeline.sources.image_units import image_units
 from pipeline.sources.opening import Openings
@@ -84,23 +85,29 @@ def ingest(
     Raises:
         SourceError: there is nothing at ``root``.
     """
-    root = archive_root(root)
-    with Decoders() as decoders:
-        openings = Openings(settings.home / "unpacked", decoders)
-        catalog = Catalog.of(settings)
-        try:
+    root, left = archive_root(root), leave_out or settings.home
+    with closing(Catalog.of(settings)) as catalog:
+        known = catalog.records(root)
+        reader = ReadOptions(tilt=settings.gantry_tilt).digest
+        if known and is_as_known(root, left, known, reader, VolumeStore(settings.volumes)):
+            return _summary(root, known, len(known))
+        with Decoders() as decoders, closing(Openings(settings.home / "unpacked", decoders)) as openings:
             progress = progress or (lambda done, total, what: None)
-            return _Run(root, leave_out, settings, catalog, decoders, openings, progress).run()
-        finally:
-            openings.close()
-            catalog.close()
+            return _Run(root, left, known, settings, catalog, decoders, openings, progress).run()
+
+
+def _summary(root: Path, records: dict[str, FileRecord], unchanged: int) -> IngestSummary:
+    ordered = [records[path] for path in sorted(records)]
+    volumes = dict.fromkeys(one for record in ordered if record.kind == "image" for one in record.volume_ids)
+    return IngestSummary(root, tuple(record.relative_to(root) for record in ordered), tuple(volumes), unchanged)
 
 
 class _Run:
     def __init__(
         self,
         root: Path,
-        leave_out: Path | None,
+        leave_out: Path,
+        known: dict[str, FileRecord],
         settings: Settings,
         catalog: Catalog,
         decoders: Decoders,
@@ -113,9 +120,8 @@ class _Run:
         self.store.sweep()
         self.keys = PatientKeys(settings.home)
         self.one_at_a_time = FileLock(settings.home / "annotate.lock")
-        self.known = catalog.records(root)
-        left = leave_out or settings.home
-        self.finding = Finding(root, left, self.known, self.options.digest, self.store, openings)
+        self.known = known
+        self.finding = Finding(root, leave_out, known, self.options.digest, self.store, openings)
         self.records: dict[str, FileRecord] = {}
         self.headers: dict[str, dict[str, Any]] = {}
         self.again: list[str] = []
@@ -126,7 +132,7 @@ class _Run:
         finding = self.finding
         if len(finding.same) == len(finding.files) and not finding.gone:
             self.records = dict(self.known)
-            return self._summary()
+            return _summary(self.root, self.records, len(finding.same))
         self.catalog.enter_archive(self.root)
         self._index()
         self._forget()
@@ -137,7 +143,7 @@ class _Run:
         self._read(plan.units, taking)
         self._annotate(plan.annotations)
         self._save(Rows(self.archives))
-        return self._summary()
+        return _summary(self.root, self.records, len(finding.same))
 
     def _index(self) -> None:
         """Headers of the DICOM files to read, and of all others of their series.
@@ -245,9 +251,3 @@ class _Run:
     ) -> None:
         self.records.update({record.path: record for record in rows.files})
         self.catalog.save(rows.files, rows.volumes, annotations, withdrawn)
-
-    def _summary(self) -> IngestSummary:
-        ordered = [self.records[path] for path in sorted(self.records)]
-        volumes = dict.fromkeys(one for record in ordered if record.kind == "image" for one in record.volume_ids)
-        files = tuple(record.relative_to(self.root) for record in ordered)
-        return IngestSummary(self.root, files, tuple(volumes), len(self.finding.same))

@@ -86,6 +86,24 @@ def walk(root: Path, leave_out: Path | None = None, known: Known = frozenset()) 
     return found
 
 
+def holds_only(root: Path, leave_out: Path, known: Known) -> int | None:
+    """How many files lie below ``root``, if each of them is as ``known`` says; else `None`."""
+    if not root.is_dir():
+        return None
+    count = 0
+    for path, entry in _entries(str(root), str(leave_out)):
+        if isinstance(entry, OSError):
+            return None
+        try:
+            status = entry.stat()
+        except OSError:
+            return None
+        if (path, status.st_size, status.st_mtime_ns) not in known:
+            return None
+        count += 1
+    return count
+
+
 def looked_into(file: FoundFile) -> FoundFile:
     """The same file with its kind, where that was left open."""
     if file.kind != "known":
