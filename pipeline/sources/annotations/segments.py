@@ -17,19 +17,11 @@ from pipeline.sources.annotations.marks import BESIDE, LabelMapSet
 
 _KEY = re.compile(r"^Segment(\d+)_(ID|Name|LabelValue|Layer)$")
 _DEFAULT_NAME = re.compile(r"^segment[-_ ]*\d*$", re.IGNORECASE)
-_HEADER_BYTES = 1 << 16
 
 
 def is_nrrd(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(4) == b"NRRD"
-
-
-def has_segments(path: Path) -> bool:
-    """Whether an NRRD file's header describes segments: then it is a label map, whatever its name."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEADER_BYTES).split(b"\n\n", 1)[0]
-    return head.startswith(b"NRRD") and b"\nSegment0_" in head.replace(b"\r\n", b"\n")
 
 
 def read_segments(path: Path) -> list[LabelMapSet]:

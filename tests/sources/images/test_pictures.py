@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import SourceError
-from pipeline.sources.images.label_pictures import read_label_picture
-from pipeline.sources.images.pictures import load_picture
+from pipeline.sources.images.pictures import load_picture, read_pixels
 from tests.sources.written import write_png
 
 COLOUR = (np.arange(6 * 9 * 3) * 5 % 251).reshape(6, 9, 3).astype(np.uint8)
@@ -53,7 +52,7 @@ def test_palette_is_looked_up_in_a_picture_and_kept_in_a_label_map(archive):
     picture.putpalette([0, 0, 0, 250, 0, 0, 0, 240, 5])
     picture.save(archive / "a.png")
     assert load_picture([archive / "a.png"])[0].image[:, 0, 1].tolist() == [0, 240, 5]
-    assert read_label_picture(archive / "a.png").tolist() == [indices.T.tolist()]
+    assert read_pixels(archive / "a.png", indices=True)[:, :, 0].tolist() == indices.tolist()
 
 
 def test_picture_turned_by_exif_is_refused(archive):
