@@ -6,7 +6,7 @@ Ours is the whole of `evaluate`: every figure, its interval from 1,000 bootstrap
 compute COCO's AP and AR over IoU 0.50 … 0.95, without any interval; their cap of 100 detections a volume is lifted.
 Two test sets: lesions, 5 objects a volume among 500 detections, and cells, 250 among 500. Peers take each volume by
 itself, so where all 200 would take minutes they get the first volumes only and the time is scaled (said where done).
-Then the growth from 10,000 to 1,000,000 detections.
+Then `compare` of two such evaluations of cells, and the growth from 10,000 to 1,000,000 detections.
 """
 
 import contextlib
@@ -15,12 +15,13 @@ import io
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.config.evaluation import BoxOverlap, EvaluationConfig
 from pipeline.detections import Detections
-from pipeline.evaluation import ScoredCase, evaluate
+from pipeline.evaluation import ScoredCase, compare, evaluate
 from pipeline.geometry import Boxes, Grid
 from pipeline.volumes import Annotations
 
@@ -32,10 +33,12 @@ CONFIG = EvaluationConfig(match=BoxOverlap(iou=0.5), bootstrap_rounds=ROUNDS)
 
 
 def main() -> None:
+    taken = {}
     for name, objects, share in (("lesions", 5, 1), ("cells", 250, 20)):
         cases = test_set(VOLUMES, objects, 500)
         mine = seconds(lambda cases=cases: evaluate(cases, CONFIG, ("object",), "v", 0.5))
         total = sum(len(case.detections) for case in cases)
+        taken[total] = mine  # that of the cells stays, which growth goes on from
         print(f"{name}: {VOLUMES} volumes, {objects * VOLUMES} objects, {total} detections")
         print(f"  cellscan with {ROUNDS} bootstrap rounds: {mine:.1f} s")
         for peer, module, run in PEERS:
@@ -46,19 +49,32 @@ def main() -> None:
             theirs = seconds(lambda run=run, some=some: run(some)) * share
             scaled = f" (from {len(some)} volumes, x{share})" if share > 1 else ""
             print(f"  {peer} without bootstrap: {theirs:.1f} s{scaled}; ratio {theirs / mine:.1f}")
-    growth()
+    comparison(cases)
+    growth(taken)
 
 
-def growth() -> None:
-    """Volumes stay at 200 and detections a volume grow."""
+def comparison(cases: list[ScoredCase]) -> None:
+    """Two versions: the second reports nothing below 0.2. No peer compares."""
+    fewer = [replace(case, detections=case.detections.above(0.2)) for case in cases]
+    a, b = (evaluate(some, CONFIG, ("object",), name, 0.5) for name, some in (("a", cases), ("b", fewer)))
+    taken = seconds(lambda: compare(a, b, ROUNDS, 0))
+    counted = " and ".join(str(one.counts["all_detections"]) for one in (a, b))
+    print(f"compare: {counted} detections, {ROUNDS} bootstrap rounds and permutations: {taken:.1f} s")
+
+
+def growth(known: dict[int, float]) -> None:
+    """Volumes stay at 200 and detections a volume grow; ``known`` are seconds that were measured already."""
     before = None
     for total in (10_000, 100_000, 1_000_000):
-        each = total // VOLUMES
-        cases = test_set(VOLUMES, each // 2, each)
-        taken = seconds(lambda cases=cases: evaluate(cases, CONFIG, ("object",), "v", 0.5))
+        taken = known.get(total) or grown(total // VOLUMES)
         times = "" if before is None else f", {taken / before:.1f} times the time of a tenth"
         print(f"growth: {total} detections, {total // 2} objects: {taken:.1f} s{times}")
         before = taken
+
+
+def grown(each: int) -> float:
+    cases = test_set(VOLUMES, each // 2, each)
+    return seconds(lambda: evaluate(cases, CONFIG, ("object",), "v", 0.5))
 
 
 def test_set(volumes: int, objects: int, detections: int) -> list[ScoredCase]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.evaluation import Comparison, Estimate, Evaluation
     from pipeline.sources.ingest import IngestSummary
     from pipeline.stages.detect import DetectSummary
+    from pipeline.stages.train_group import TrainedGroup
 
 
 def show_ingest(summary: "IngestSummary") -> None:
@@ -29,6 +30,12 @@ def show_evaluation(evaluation: "Evaluation", picture: bytes) -> None:
     name = _key("evaluation", evaluation.version)
     create_table_artifact(_rows(evaluation.metrics), key=name, description=f"{evaluation.version}, with intervals")
     _picture(f"{name}-figures", picture, f"{evaluation.version} on its test cases")
+
+
+def show_group(group: "TrainedGroup") -> None:
+    """The figures of all folds and seeds together."""
+    what = f"{', '.join(group.versions)}: together, with intervals"
+    create_table_artifact(_rows(group.metrics), key=_key("group", group.name), description=what)
 
 
 def show_comparison(comparison: "Comparison") -> None:

@@ -32,7 +32,9 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    flow: Literal["ingest", "train", "evaluate", "compare", "promote", "detect", "report", "scan_to_report"]
+    flow: Literal[
+        "ingest", "train", "train_group", "evaluate", "compare", "promote", "detect", "report", "scan_to_report"
+    ]
     description: str
     cron: str
     timezone: str = "UTC"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import archive, models, whole
+from pipeline.cli.better import better
 from pipeline.cli.catalog import catalog
 from pipeline.cli.deidentify import deidentify
 from pipeline.cli.demo import demo
@@ -55,6 +56,7 @@ app.command(rich_help_panel=_SCANS)(archive.detect)
 app.command(rich_help_panel=_MODELS)(models.train)
 app.command(rich_help_panel=_MODELS)(models.evaluate)
 app.command(rich_help_panel=_MODELS)(models.compare)
+app.command(rich_help_panel=_MODELS)(better)
 app.command(rich_help_panel=_MODELS)(models.promote)
 app.command(rich_help_panel=_MODELS)(models.rollback)
 app.command(rich_help_panel=_MODELS)(models.report)

@@ -24,9 +24,10 @@ def explain(
 ) -> None:
     """Show which voxels raised the score of a detection, what the network's stages see, and how steady it is.
 
-    Writes saliency.png (with the map of a network of random weights beside it), feature_maps.png, translation.png and
-    explanation.json. Exits with 3 when the scan has no detection, which leaves nothing for a saliency map, or when the
-    map fails its sanity check: it then tells of the image, and not of the network.
+    Writes saliency.png (with the map of a network of random weights beside it), sanity.png (with the maps of networks
+    that are more and more random), feature_maps.png, translation.png and explanation.json. Exits with 3 when the scan
+    has no detection, which leaves nothing for a saliency map, or when the map fails its sanity check: it then tells of
+    the image, and not of the network.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.stages.explain import explain_version
@@ -53,7 +54,8 @@ def _detection_lines(explained: "Explained") -> list[str]:
     return [
         f"  detection {chosen['number']}: {chosen['label']}, score {chosen['score']:.3f}",
         f"  sanity check {verdict}: rank correlation with the same weights {told.sanity.repeated:.2f}, "
-        f"with random ones up to {random:.2f}",
+        f"with random ones up to {random:.2f}; the map's sum misses the rise of the logit by "
+        f"{told.saliency.relative_residual:.1%}",
         f"  without the {share:.0%} of voxels that the map names first, the score's logit falls by "
         f"{told.deletion.by_saliency[0]:.2f}; without as many others by {told.deletion.by_chance[0]:.2f}",
     ]

@@ -71,6 +71,9 @@ def comparison_lines(comparison: "Comparison") -> list[str]:
     lines = [head]
     for name in names:
         a, b = comparison.values_a[name], comparison.values_b[name]
+        if math.isnan(comparison.differences[name].value):
+            lines.append(f"  {name:{width}}  no difference exists")
+            continue
         p = f"  p = {comparison.p_values[name]:.3f}" if name in comparison.p_values else ""
         shown = _detectable(comparison.detectable.get(name, math.nan))
         difference = _signed(comparison.differences[name])
@@ -128,6 +131,8 @@ def _detectable(smallest: float) -> str:
 def _signed(estimate: "Estimate") -> str:
     if math.isnan(estimate.value):
         return str(estimate)
+    if math.isnan(estimate.lower):
+        return f"{estimate.value:+.3f} (no interval)"
     return f"{estimate.value:+.3f} [{estimate.lower:+.3f}, {estimate.upper:+.3f}]"
 
 

@@ -1,18 +1,34 @@
 """Commands on model versions: train, evaluate, compare, promote, rollback, report."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Verbose, Version
+from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Policy, Verbose, Version
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.config import ExperimentConfig
 
 
 def train(
     experiment: Experiment,
     overrides: Overrides = None,
+    folds: Annotated[
+        str | None,
+        typer.Option("--folds", metavar="all|0,2", help="Train each of these folds.", show_default="the experiment's"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="0,1,2",
+            help="Train from each of these seeds, on the same division of the data.",
+            show_default="the experiment's",
+        ),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
@@ -20,7 +36,8 @@ def train(
     """Train one experiment, evaluate it on its test set and register it as a model version.
 
     A training that was stopped continues from its last checkpoint when the same command is given again; a
-    finished one is not repeated.
+    finished one is not repeated. With --folds or --seeds, one version each, below one run in MLflow that holds the
+    figures of all of them together.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import evaluation_lines, trained_line
@@ -28,9 +45,23 @@ def train(
         from pipeline.stages.train import train_version
 
         config = load_experiment(experiment, overrides or ())
+        if folds is not None or seeds is not None:
+            _train_group(config, folds, seeds, screen)
+            return
         trained = train_version(config, Settings.from_environment(), screen.progress)
         screen.say(trained_line(trained), *evaluation_lines(trained.evaluation))
         screen.give(trained)
+
+
+def _train_group(config: "ExperimentConfig", folds: str | None, seeds: str | None, screen: Screen) -> None:
+    from pipeline.cli.group_lines import group_lines
+    from pipeline.cli.numbers import parse_folds, parse_seeds
+    from pipeline.stages.train_group import train_group
+
+    settings = Settings.from_environment()
+    group = train_group(config, settings, parse_folds(folds), parse_seeds(seeds), screen.progress)
+    screen.say(*group_lines(group))
+    screen.give(group)
 
 
 def evaluate(
@@ -62,8 +93,8 @@ def evaluate(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="The version to compare against, e.g. name@champion.")],
-    b: Annotated[str, typer.Argument(help="The version that may be better, e.g. name/4.")],
+    a: Annotated[str, typer.Argument(help="The version to compare against: name@champion, name/3, or a run's id.")],
+    b: Annotated[str, typer.Argument(help="The version that may be better, e.g. name/4, or a run's id.")],
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
@@ -80,14 +111,7 @@ def compare(
 
 def promote(
     version: Annotated[str, typer.Argument(help="The challenger: name/3.")],
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy",
-            help="YAML file of what it must show, e.g. from configs/policies/.",
-            show_default="not worse, and no class lost",
-        ),
-    ] = None,
+    policy: Policy = None,
     force: Annotated[
         bool, typer.Option("--force", help="Promote although the policy does not hold; that is recorded.")
     ] = False,
@@ -97,9 +121,9 @@ def promote(
 ) -> None:
     """Make a version the @champion, if a policy holds against the present one.
 
-    Without --policy: it is not worse by more than its experiment's margin, and no class drops beyond chance. Neither
-    of the two may have been trained on a patient of the test set. The reason is kept on the version in MLflow. Exits
-    with 3 when the version was not promoted.
+    Without --policy: it is not worse by more than 0.02, and no class drops beyond chance. Neither of the two may have
+    been trained on a patient of the test set, which is the champion's where they have none in common. The reason is
+    kept on the version in MLflow. Exits with 3 when the version was not promoted.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.versions import parse_version

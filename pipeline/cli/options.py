@@ -34,4 +34,12 @@ Overrides = Annotated[
 ]
 Experiment = Annotated[Path, typer.Argument(help="YAML file of one experiment, e.g. from configs/experiments/.")]
 Version = Annotated[str, typer.Argument(help="A registered model version: name/3 or name@champion.")]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        help="YAML file of what a champion must show, e.g. from configs/policies/.",
+        show_default="not worse, and no class lost",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a file was quarantined.")]

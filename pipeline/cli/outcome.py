@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pipeline.sources.ingest import IngestSummary
 
 _WIDTH = 110
-_PORTS = {"MLflow": 5000, "Prefect": 4200}
+# Without its ending MLflow's page opens among traces and prompts, and hides the model registry.
+_OPEN = {"MLflow": "127.0.0.1:5000/#/experiments?workflowType=machine_learning", "Prefect": "127.0.0.1:4200"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def runnable(command: str) -> str:
 
 def _then_open(name: str, how: str) -> str:
     """Where the page is after its command was given; an address needs no command."""
-    return "" if how.startswith("http") else f"   then open http://127.0.0.1:{_PORTS[name]}"
+    return "" if how.startswith("http") else f"   then open http://{_OPEN[name]}"
 
 
 def _wrapped(items: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Verbose
+from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Policy, Verbose
 from pipeline.cli.screen import FAILED, Screen
 from pipeline.settings import Settings
 
@@ -37,6 +37,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the detections.", show_default="in the home folder")
     ] = None,
+    policy: Policy = None,
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
@@ -49,10 +50,12 @@ def run(
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from flows.parameters import Experiment as Chosen
         from pipeline.cli.flow import run_whole
-        from pipeline.config import load_experiment
+        from pipeline.config import load_experiment, load_policy
 
         load_experiment(experiment, overrides or ())
+        if policy:
+            load_policy(policy)
         chosen = Chosen(path=experiment, overrides=tuple(overrides or ()))
-        outcome = run_whole([chosen], Settings.from_environment(), screen, archive, out, verbose)
+        outcome = run_whole([chosen], Settings.from_environment(), screen, archive, out, verbose, policy)
         screen.say(*outcome.lines())
         screen.give(outcome)

@@ -70,9 +70,6 @@ class EvaluationConfig(Config):
     size_limits: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         None, min_length=1, description="borders between sizes (largest edge, mm or px); by default the terciles"
     )
-    promotion_margin: float = Field(
-        0.0, ge=0, description="a challenger is promoted if its primary metric is not worse than the champion's by more"
-    )
 
     @field_validator("size_limits")
     @classmethod

@@ -12,6 +12,8 @@ from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
 
+_MARGIN_OF_ITS_OWN = 0.02  # until policies set it, experiments had one
+
 
 class ExperimentConfig(Config):
     """One experiment: what runs, not where it runs (see `pipeline.settings`)."""
@@ -71,7 +73,16 @@ class ExperimentConfig(Config):
             raise ValueError(f"data.merge_classes needs exactly one class, got {list(self.data.classes)}")
         return self
 
+    @property
+    def training_seed(self) -> int:
+        """Of first weights and patches; ``seed`` alone divides the data, cuts windows and draws bootstrap rounds."""
+        return self.seed if self.training.seed is None else self.training.seed
+
     def digest(self) -> str:
         """16 hex digits that name this configuration."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        tree = self.model_dump(mode="json")
+        if self.training.seed is None:  # so that experiments from before it could be set keep their name
+            del tree["training"]["seed"]
+        tree["evaluation"]["promotion_margin"] = _MARGIN_OF_ITS_OWN  # likewise
+        text = json.dumps(tree, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,6 +8,11 @@ from pipeline.config.base import Config
 
 
 class TrainingConfig(Config):
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="of first weights and patches; by default the experiment's, which also divides the data",
+    )
     max_epochs: int = Field(ge=1)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

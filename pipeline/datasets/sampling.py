@@ -14,7 +14,7 @@ from pipeline.transforms.augmentation import Augmentation
 
 
 class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
-    """Patch ``n`` depends on the experiment's seed and on ``n`` alone, not on which worker draws it or when."""
+    """Patch ``n`` depends on the training's seed and on ``n`` alone, not on which worker draws it or when."""
 
     def __init__(self, cases: Sequence[PreparedCase], config: ExperimentConfig) -> None:
         self.cases, self.config = cases, config
@@ -39,7 +39,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         The boxes lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting,
         flips, turns and zoom.
         """
-        rng = np.random.default_rng([self.config.seed, number])
+        rng = np.random.default_rng([self.config.training_seed, number])
         case, centre = self._place(rng)
         patch = np.array(self.config.sampling.patch)
         start = np.round(centre - patch / 2 + 0.5).astype(int)

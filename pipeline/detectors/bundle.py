@@ -55,7 +55,9 @@ class Bundle:
             if not (folder / name).is_file():
                 raise ModelError(f"{folder} is not a model: it lacks {name}")
         try:
-            config = ExperimentConfig.model_validate_json((folder / _EXPERIMENT).read_text(encoding="utf-8"))
+            tree = json.loads((folder / _EXPERIMENT).read_text(encoding="utf-8"))
+            tree["evaluation"].pop("promotion_margin", None)  # in bundles from before policies set it
+            config = ExperimentConfig.model_validate(tree)
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             threshold, seen = float(facts["threshold"]), facts["seen"]
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
@@ -100,7 +102,7 @@ def _without_download(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def seeded_network(config: ExperimentConfig) -> CentreBoxDetector:
-    """A fresh network whose weights depend on ``config.seed`` alone."""
+    """A fresh network whose weights depend on ``config.training_seed`` alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.training_seed)
         return CentreBoxDetector(config)

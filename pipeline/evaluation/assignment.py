@@ -8,7 +8,9 @@ detection finds something if, next to those of higher scores that do, there is s
 swap theirs. The sets of detections that can all be matched at once are the independent sets of a transversal matroid
 (Edmonds & Fulkerson 1965), so taking them by score is best at each threshold at once, and one matching serves every
 threshold. Among the pairings of the detections so found the one of least total cost is taken (linear assignment by
-LAPJVsp, scipy's sparse form of Jonker & Volgenant 1987). TP, FP and FN at a threshold are those of StarDist's matching.
+LAPJVsp, scipy's sparse form of Jonker & Volgenant 1987). TP, FP and FN at a threshold are those of StarDist's
+matching. WHICH object a detection above the threshold finds may depend on detections below it, though, and so may
+figures by class and size: versions compare by these only if they report down to the same score.
 """
 
 from collections import deque

@@ -5,8 +5,9 @@ every object is found it equals ``sklearn.metrics.average_precision_score``; tha
 objects, which here keep recall below 1.
 
 `interpolated_precision` is COCO's AP at one IoU: precision at a recall is the best precision at that recall or a
-higher one, averaged over recall 0, 0.01 … 1. It differs from COCO in two points: no cap on detections (COCO keeps 100
-an image), and equal scores form one step. ``ap_iou_<iou>`` is this figure for one class, "was it found?".
+higher one, averaged over recall 0, 0.01 … 1. It differs from COCO in three points: no cap on detections (COCO keeps
+100 an image), equal scores form one step, and a recall of exactly 0.35 is reached (COCO's list holds
+0.35000000000000003). ``ap_iou_<iou>`` is this figure for one class, "was it found?".
 
 `mean_precision` is COCO's mAP: `interpolated_precision` averaged over classes, each matched apart, and over IoUs 0.50,
 0.55 … 0.95 (Lin et al., ECCV 2014; pycocotools' ``COCOeval``). Classes without an object are left out, as pycocotools
@@ -17,24 +18,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.evaluation.ranking import Steps, ratio
-
-# 7 objects of 20 are a recall of 0.35, and linspace's 0.35 is a bit more: rounding must not lose a point.
-_RECALLS = np.linspace(0.0, 1.0, 101) - 1e-12
+from pipeline.evaluation.ranking import Ranking, Stretch, ratio
+from pipeline.evaluation.running import run_along
 
 
-def average_precision(steps: Steps) -> np.ndarray:
-    """Mean precision over the gains in recall, ``(rounds,)``; NaN without an object."""
-    gained = np.diff(steps.recall, axis=1, prepend=0.0)
-    area = (gained * steps.precision).sum(axis=1)
-    return np.where(steps.objects > 0, area, np.nan)
+def average_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+    """Mean precision over the gains in recall, ``(rounds,)``; NaN without an object.
+
+    Case ``c`` counts ``weights[r, c]`` times in round ``r``: whole numbers, ``(rounds, cases)``.
+    """
+    area = np.zeros(len(weights))
+    for rounds, steps in ranking.stretches(weights, only_peaks=False):
+        area[rounds] += np.einsum("sr,sr->r", steps.gained, steps.precision)
+    return ratio(area, weights @ ranking.objects)
 
 
-def interpolated_precision(steps: Steps) -> np.ndarray:
-    """COCO's 101-point AP, ``(rounds,)``; NaN without an object."""
-    needed = np.ceil(np.multiply.outer(steps.objects, _RECALLS)).astype(steps.hits.dtype)
-    area = [_mean_of_best(*row) for row in zip(steps.hits, steps.precision, needed, strict=True)]
-    return np.where(steps.objects > 0, area, np.nan)
+def interpolated_precision(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+    """COCO's 101-point AP, ``(rounds,)``; NaN without an object. ``weights`` as in `average_precision`."""
+    objects = weights @ ranking.objects
+    area, best = np.zeros(len(weights)), np.zeros(len(weights))
+    for rounds, steps in ranking.stretches(weights, only_peaks=True):
+        precision = steps.precision
+        np.maximum(precision[-1], best[rounds], out=precision[-1])
+        run_along(np.maximum, precision[::-1])
+        best[rounds] = precision[0]
+        area[rounds] += np.einsum("sr,sr->r", _points(steps, objects[rounds]), precision)
+    return np.where(objects > 0, (area + best) / 101, np.nan)  # recall 0: the best precision of all
 
 
 def mean_precision(each: Sequence[np.ndarray]) -> np.ndarray:
@@ -43,11 +52,10 @@ def mean_precision(each: Sequence[np.ndarray]) -> np.ndarray:
     return ratio(np.sum([np.nan_to_num(one) for one in each], axis=0), np.sum(there, axis=0))
 
 
-def _mean_of_best(hits: np.ndarray, precision: np.ndarray, needed: np.ndarray) -> float:
-    """Mean over ``needed`` of the best precision at that number of hits or more; 0 where it is not reached."""
-    at = np.searchsorted(hits, needed)
-    at = at[at < len(hits)]
-    if len(at) == 0:
-        return 0.0
-    best = np.maximum.accumulate(np.maximum.reduceat(precision, at)[::-1])
-    return float(best.sum()) / len(needed)
+def _points(steps: Stretch, objects: np.ndarray) -> np.ndarray:
+    """How many of the recalls 0.01, 0.02 … 1 each step is the first to reach, ``(steps, rounds)``.
+
+    By whole numbers: 7 objects of 20 are a recall of 0.35, where rounding must not lose a point.
+    """
+    hits = np.concatenate([steps.hits_before[None], steps.hits])
+    return np.diff(np.floor(hits * 100.0 / np.maximum(objects, 1)), axis=0)

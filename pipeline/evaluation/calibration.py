@@ -1,9 +1,11 @@
 """Does a score of 0.8 mean that 8 of 10 such detections are right?
 
-Detections of any score, those swallowed by an ignored object left out, fall into 10 equally wide bins of score (a bin
-holds its lower edge; the last one both). The reliability curve gives for each bin the share that is right against the
-mean score. ECE, the expected calibration error, is the mean distance between the two, weighted by how many detections a
-bin holds (Naeini et al., AAAI 2015; Guo et al., ICML 2017). 0 is best. Without a detection it does not exist.
+Detections fall into 10 equally wide bins of score (a bin holds its lower edge; the last one both). Those swallowed by
+an ignored object are left out, and so is the lowest bin: how many detections score below 0.1 is up to the floor at
+which a detector stops reporting, and thousands of them would drown the others. The reliability curve gives for each
+bin the share that is right against the mean score. ECE, the expected calibration error, is the mean distance between
+the two, weighted by how many detections a bin holds (Naeini et al., AAAI 2015; Guo et al., ICML 2017). 0 is best.
+Without a detection from 0.1 up it does not exist.
 """
 
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ class Calibration:
     def of(cls, cases: int, case: np.ndarray, score: np.ndarray, hit: np.ndarray) -> Self:
         """From flat arrays ``(n,)``, one entry a detection that is right or false; scores lie in 0 … 1."""
         # In tenths, rounded: 0.3 is binary's 0.29999… in a product and belongs to the bin that begins at 0.3.
-        cell = case * BINS + np.clip(np.floor((score * BINS).round(9)), 0, BINS - 1).astype(np.int64)
+        bins = np.clip(np.floor((score * BINS).round(9)), 0, BINS - 1).astype(np.int64)
+        held = bins > 0
+        cell, score, hit = (case * BINS + bins)[held], score[held], hit[held]
 
         def summed(weights: np.ndarray | None) -> np.ndarray:
             return np.bincount(cell, weights, minlength=cases * BINS).reshape(cases, BINS)

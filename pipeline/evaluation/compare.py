@@ -6,8 +6,9 @@ when the versions are swapped for a random half of the patients. What could have
 `pipeline.evaluation.power`.
 
 For each stratum the primary metric is compared in the same way, by the same resampled and the same swapped patients;
-where it is not a figure of strata, F1 stands for it. All strata of all variables are one family of tests for the
-correction. The levels are those that B was evaluated by, or A where B has none.
+where it is not a figure of strata, F1 stands for it. Sizes are compared by recall at each version's threshold: other
+figures of a size would change with the size of false detections alone. All strata of all variables are one family of
+tests for the correction. The levels are those that B was evaluated by, or A where B has none.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DatasetError
-from pipeline.evaluation.figures import Measured
+from pipeline.evaluation.bearing import patients_bearing
+from pipeline.evaluation.figures import MEAN_AP, Measured
 from pipeline.evaluation.part import PART_FIGURES, Part
 from pipeline.evaluation.power import ALPHA, detectable
-from pipeline.evaluation.records import Comparison, Evaluation, StratumDifference
+from pipeline.evaluation.records import Comparison, Estimate, Evaluation, StratumDifference
 from pipeline.evaluation.significance import holm, p_value, swaps
 from pipeline.evaluation.strata import Strata
 from pipeline.evaluation.tables import ATTRIBUTE
@@ -31,8 +33,8 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
     """Differences B - A of every figure that both have, with paired intervals and p values.
 
     f1, precision, recall, class figures and the count error hold at each version's own threshold. Class figures are
-    left out where the two were evaluated for different classes. A version against itself differs by exactly 0 with
-    p = 1.
+    those of the classes that both know; means over classes are left out where these differ. A version against itself
+    differs by exactly 0 with p = 1.
 
     Args:
         a: the version compared with, usually the champion.
@@ -44,11 +46,12 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
         DatasetError: the two were not evaluated on the same cases and annotations by the same match rule.
     """
     _check(a, b)
-    draws = _Draws.of(patients_of(_cases(a)), rounds, seed, a.confidence)
-    classes = _classes(a) if set(_classes(a)) == set(_classes(b)) else ()
+    draws = _Draws.of(a, b, rounds, seed)
+    classes = tuple(name for name in _classes(a) if name in _classes(b))
     one, other = _measured(a, classes), _measured(b, classes)
     values_a, values_b = one.values(), other.values()
-    names = [name for name in values_a if name in values_b]
+    names = [name for name in values_a if name in values_b and _comparable(name, a, b)]
+    bearing = patients_bearing(names, _cases(a), a.objects, draws.of_case)
     real = {name: values_b[name] - values_a[name] for name in names}
     resampled = _differences(one.figures(draws.weights), other.figures(draws.weights))
     swapped = _swapped_differences(one, other, draws.swapped)
@@ -57,24 +60,14 @@ def compare(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> Comparison:
         version_b=b.version,
         test_set=a.test_set,
         primary=a.primary,
-        differences={name: interval(real[name], resampled[name], a.confidence, draws.patients) for name in names},
+        differences={name: draws.interval(real[name], resampled[name], bearing[name]) for name in names},
         p_values={name: p_value(real[name], swapped[name]) for name in names},
         values_a={name: values_a[name] for name in names},
         values_b={name: values_b[name] for name in names},
         patients=draws.patients,
-        detectable={name: detectable(resampled[name], draws.patients) for name in names},
+        detectable={name: detectable(resampled[name], bearing[name]) for name in names},
         strata=_compared_strata(a, b, draws),
     )
-
-
-def strata_compared(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> dict[str, dict[str, StratumDifference]]:
-    """The strata of `compare` alone: variable → level → difference.
-
-    Raises:
-        DatasetError: as `compare`.
-    """
-    _check(a, b)
-    return _compared_strata(a, b, _Draws.of(patients_of(_cases(a)), rounds, seed, a.confidence))
 
 
 def paired_cases(a: Evaluation, b: Evaluation) -> pd.DataFrame:
@@ -102,12 +95,24 @@ class _Draws:
     weights: np.ndarray
     swapped: np.ndarray
     confidence: float
-    patients: int
+    of_case: np.ndarray
+    alike: bool
 
     @classmethod
-    def of(cls, patients: np.ndarray, rounds: int, seed: int, confidence: float) -> "_Draws":
+    def of(cls, a: Evaluation, b: Evaluation, rounds: int, seed: int) -> "_Draws":
+        patients = patients_of(_cases(a))
         weights, swapped = patient_weights(patients, rounds, seed), swaps(patients, rounds, seed)
-        return cls(weights, swapped, confidence, len(np.unique(patients)))
+        return cls(weights, swapped, a.confidence, patients, a.threshold == b.threshold and a.objects.equals(b.objects))
+
+    @property
+    def patients(self) -> int:
+        return len(np.unique(self.of_case))
+
+    def interval(self, real: float, rounds: np.ndarray, patients: int) -> Estimate:
+        """The interval of a difference; that of a version from itself is 0 … 0, which needs no sampling."""
+        if self.alike and real == 0:
+            return Estimate(real, 0.0, 0.0)
+        return interval(real, rounds, self.confidence, patients)
 
 
 def _check(a: Evaluation, b: Evaluation) -> None:
@@ -126,6 +131,11 @@ def _classes(evaluation: Evaluation) -> tuple[str, ...]:
     prefix = "class_f1_"
     names = (name.removeprefix(prefix) for name in evaluation.metrics if name.startswith(prefix))
     return tuple(name for name in names if name != "weighted")
+
+
+def _comparable(name: str, a: Evaluation, b: Evaluation) -> bool:
+    """Means over classes are of the same classes, or they are other figures."""
+    return name not in ("class_f1_weighted", MEAN_AP) or set(_classes(a)) == set(_classes(b))
 
 
 def _cases(evaluation: Evaluation) -> pd.DataFrame:
@@ -149,7 +159,10 @@ def _compared_strata(a: Evaluation, b: Evaluation, draws: _Draws) -> dict[str, d
     divided = b if b.strata else a
     metric = a.primary if a.primary in PART_FIGURES else "f1"
     pairs = _paired_parts(a, b, divided)
-    found = [(variable, level, *_compared_part(*parts, metric, draws)) for variable, level, parts in pairs]
+    found = [
+        (variable, level, *_compared_part(*parts, "recall" if variable == "size" else metric, draws))
+        for variable, level, parts in pairs
+    ]
     return _corrected(found)
 
 
@@ -171,12 +184,12 @@ def _compared_part(one: Part, other: Part, metric: str, draws: _Draws) -> tuple[
     weights = draws.weights[:, one.cases]
     before, after = (part.tally.figures(weights, (metric,))[metric] for part in (one, other))
     mixed_a, mixed_b = one.tally.exchanged(other.tally, draws.swapped[:, one.cases], metric)
-    patients = len(np.union1d(one.patients, other.patients))
+    patients = min(part.patients_behind(metric) for part in (one, other))
     compared = StratumDifference(
         metric=metric,
         value_a=value_a,
         value_b=value_b,
-        difference=interval(real, after - before, draws.confidence, patients if one.holders > 1 else one.holders),
+        difference=draws.interval(real, after - before, patients),
         p=p_value(real, mixed_b - mixed_a),
         p_adjusted=float("nan"),
         patients=patients,
@@ -192,7 +205,6 @@ def _corrected(
     tests = max(1, int(np.isfinite(p_values).sum()))
     strata: dict[str, dict[str, StratumDifference]] = {}
     for (variable, level, one, rounds), adjusted in zip(found, holm(p_values), strict=True):
-        behind = 0 if np.isnan(one.difference.lower) else one.patients
-        shown = detectable(rounds, behind, ALPHA / tests)
+        shown = detectable(rounds, one.patients, ALPHA / tests)
         strata.setdefault(variable, {})[level] = replace(one, p_adjusted=float(adjusted), detectable=shown)
     return strata

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.evaluation.calibration import Calibration
-from pipeline.evaluation.ranking import Ranking
+from pipeline.evaluation.ranking import Ranking, ratio
 from pipeline.evaluation.records import Curve
 from pipeline.evaluation.roc import Scans
 
@@ -15,16 +15,15 @@ def froc_curve(ranking: Ranking) -> Curve:
 
     Each point is a corner: sensitivity holds from there to the right. Without an object the line has no point.
     """
-    steps = ranking.as_it_is()
-    rate = np.concatenate([[0], steps.false[0], [len(ranking.false_case)]]) / steps.cases[0]
-    found = np.concatenate([[0.0], steps.recall[0]])
+    rate = np.concatenate([[0], ranking.step_false, [len(ranking.false_case)]]) / len(ranking.objects)
+    found = np.concatenate([[0.0], _recall(ranking)])
     return _curve("false positives per scan", "sensitivity", rate, np.append(found, found[-1]), ranking)
 
 
 def precision_recall_curve(ranking: Ranking) -> Curve:
     """Precision against recall, one point a score that found something. Without an object the line has no point."""
-    steps = ranking.as_it_is()
-    return _curve("recall", "precision", steps.recall[0], steps.precision[0], ranking)
+    precision = ranking.step_hits / (ranking.step_hits + ranking.step_false)
+    return _curve("recall", "precision", _recall(ranking), precision, ranking)
 
 
 def roc_curve(scans: Scans) -> Curve:
@@ -37,6 +36,10 @@ def roc_curve(scans: Scans) -> Curve:
 def calibration_curve(calibration: Calibration) -> Curve:
     """Share of detections that are right against their mean score, one point a bin that holds any."""
     return _drawn("mean score", "share right", *calibration.curve())
+
+
+def _recall(ranking: Ranking) -> np.ndarray:
+    return ratio(ranking.step_hits, ranking.objects.sum())
 
 
 def _curve(x_name: str, y_name: str, x: np.ndarray, y: np.ndarray, ranking: Ranking) -> Curve:

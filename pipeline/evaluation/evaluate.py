@@ -8,12 +8,14 @@ import pandas as pd
 
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.errors import DatasetError
+from pipeline.evaluation.bearing import patients_bearing
 from pipeline.evaluation.centre_f1 import f1
+from pipeline.evaluation.confusion import confusion
 from pipeline.evaluation.curves import calibration_curve, froc_curve, precision_recall_curve, roc_curve
-from pipeline.evaluation.figures import RANKED_FIGURES, Measured
+from pipeline.evaluation.figures import Measured, ranked_figures
 from pipeline.evaluation.matching import CaseMatches, match_cases
 from pipeline.evaluation.overlaps import objects_with_overlaps
-from pipeline.evaluation.ranking import Ranking, Steps
+from pipeline.evaluation.ranking import Ranking
 from pipeline.evaluation.records import Estimate, Evaluation, ScoredCase
 from pipeline.evaluation.strata import Strata
 from pipeline.evaluation.tables import cases_table
@@ -58,7 +60,7 @@ def evaluate(
         primary=config.primary,
         threshold=threshold,
         counts=_counts(table),
-        metrics=_estimates(measured, patients_of(table), config, seed),
+        metrics=_estimates(measured, table, objects, config, seed),
         curves={
             "froc": froc_curve(measured.ranking),
             "precision_recall": precision_recall_curve(measured.ranking),
@@ -67,6 +69,7 @@ def evaluate(
         },
         cases=table,
         objects=objects,
+        confusion=confusion(objects, threshold) if len(classes) > 1 else None,
         match_rule=config.match.model_dump(),
         confidence=config.confidence,
         strata=strata.estimates(weights, config.confidence),
@@ -86,15 +89,15 @@ def primary_value(cases: Sequence[ScoredCase], config: EvaluationConfig, thresho
         DatasetError: as `evaluate`.
     """
     matches = match_cases(cases, config.match)
-    steps = Ranking.of_matches(matches).as_it_is()
+    ranking = Ranking.of_matches(matches)
     if config.primary != "f1":
-        return float(RANKED_FIGURES[config.primary](steps)[0])
+        return float(ranked_figures(ranking, ranking.once, (config.primary,))[config.primary][0])
     if threshold is not None:
         table = cases_table(matches, threshold)
         return float(f1(*table[["hits", "false_positives", "objects"]].sum().to_numpy()))
-    if steps.objects[0] == 0:
+    if ranking.objects.sum() == 0:
         return float("nan")
-    return float(_f1(steps).max(initial=0.0))
+    return float(_f1(ranking).max(initial=0.0))
 
 
 def choose_threshold(cases: Sequence[ScoredCase], config: EvaluationConfig) -> float:
@@ -112,7 +115,7 @@ def choose_threshold(cases: Sequence[ScoredCase], config: EvaluationConfig) -> f
             f"a threshold needs at least one annotated object, and {len(cases)} cases have none: "
             "check the validation split and data.classes"
         )
-    scores = _f1(ranking.as_it_is())
+    scores = _f1(ranking)
     return float(ranking.step_score[np.argmax(scores)]) if len(scores) else REPORT_NOTHING
 
 
@@ -122,10 +125,10 @@ def digest_of(matches: Sequence[CaseMatches]) -> str:
     for match in matches:
         annotations = match.case.annotations
         boxes = np.hstack([annotations.boxes.lower, annotations.boxes.upper]).round(6) + 0.0  # no minus zero
-        rows = zip(boxes.tolist(), annotations.labels, annotations.ignore.tolist(), strict=True)
+        rows = zip(boxes.tolist(), map(str, annotations.labels), annotations.ignore.tolist(), strict=True)
         digest.update(repr((match.case.case_id, annotations.from_points, sorted(rows))).encode())
         if (masks := match.case.annotation_masks) is not None:
-            digest.update(masks.digest(np.lexsort(boxes.T)))
+            digest.update(masks.digest(np.lexsort((masks.first_voxels, *boxes.T))))
     return digest.hexdigest()[:16]
 
 
@@ -136,10 +139,13 @@ def _check(classes: tuple[str, ...], threshold: float) -> None:
         raise ValueError(f"threshold must be a finite score, got {threshold}")
 
 
-def _estimates(measured: Measured, patients: np.ndarray, config: EvaluationConfig, seed: int) -> dict[str, Estimate]:
+def _estimates(
+    measured: Measured, cases: pd.DataFrame, objects: pd.DataFrame, config: EvaluationConfig, seed: int
+) -> dict[str, Estimate]:
+    patients, values = patients_of(cases), measured.values()
     rounds = measured.figures(patient_weights(patients, config.bootstrap_rounds, seed))
-    count = len(np.unique(patients))
-    return {name: interval(value, rounds[name], config.confidence, count) for name, value in measured.values().items()}
+    bearing = patients_bearing(values, cases, objects, patients)
+    return {name: interval(value, rounds[name], config.confidence, bearing[name]) for name, value in values.items()}
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
@@ -152,5 +158,5 @@ def _counts(table: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _f1(steps: Steps) -> np.ndarray:
-    return f1(steps.hits[0], steps.false[0], steps.objects[0])
+def _f1(ranking: Ranking) -> np.ndarray:
+    return f1(ranking.step_hits, ranking.step_false, ranking.objects.sum())

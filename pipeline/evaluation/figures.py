@@ -1,6 +1,8 @@
 """Every figure of a test set at once, for any weighting of its cases."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -10,9 +12,9 @@ import pandas as pd
 from pipeline.evaluation.average_precision import average_precision, interpolated_precision, mean_precision
 from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.centre_f1 import Counts, class_figures, count_error, detection_figures
-from pipeline.evaluation.froc import cpm, sensitivity_at
+from pipeline.evaluation.froc import froc_figures
 from pipeline.evaluation.panoptic import Agreement
-from pipeline.evaluation.ranking import Ranking, Steps
+from pipeline.evaluation.ranking import Ranking
 from pipeline.evaluation.roc import Scans
 from pipeline.evaluation.tables import counts_from
 
@@ -20,14 +22,18 @@ MEAN_AP = "map_iou_0_50_0_95"
 PANOPTIC, PANOPTIC_OVERLAP = "panoptic", "panoptic_overlap"
 _MAP, _CLASS_MAP = "map_iou_", "class_map_iou_"
 
-# How many numbers one array of one chunk of resampled rounds may hold: it should stay in the processor's cache.
-_CHUNK = 250_000
+FROC_FIGURES = ("cpm", "sensitivity_at_1_fp")
+RANKED_FIGURES = ("average_precision", *FROC_FIGURES)
 
-RANKED_FIGURES: dict[str, Callable[[Steps], np.ndarray]] = {
-    "average_precision": average_precision,
-    "cpm": cpm,
-    "sensitivity_at_1_fp": lambda steps: sensitivity_at(steps, 1.0),
-}
+
+def ranked_figures(
+    ranking: Ranking, weights: np.ndarray, wanted: Sequence[str] = RANKED_FIGURES
+) -> dict[str, np.ndarray]:
+    """Those of `RANKED_FIGURES` that are wanted, each ``(rounds,)``."""
+    found = {"average_precision": average_precision(ranking, weights)} if "average_precision" in wanted else {}
+    if set(wanted) & set(FROC_FIGURES):
+        found |= froc_figures(ranking, weights)
+    return {name: found[name] for name in wanted}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +87,7 @@ class Measured:
         several = len(self.classes) > 1
         return {
             **detection_figures(self.counts, weights),
-            **in_chunks(self.ranking, weights, RANKED_FIGURES),
+            **ranked_figures(self.ranking, weights),
             **self._overlap_figures(weights),
             **(self.panoptic.panoptic(weights) if self.panoptic else {}),
             **(class_figures(self.counts, weights, self.classes) if several else {}),
@@ -106,20 +112,24 @@ class Measured:
         )
 
     def _overlap_figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        figures: dict[str, np.ndarray] = {}
-        for name, ranking in self.overlaps.items():
-            figures |= in_chunks(ranking, weights, {name: interpolated_precision})
+        precisions = _at_once(
+            lambda ranking: interpolated_precision(ranking, weights), [*self.overlaps.values(), *self.coco.values()]
+        )
+        figures = dict(zip(self.overlaps, precisions, strict=False))
         if self.coco:
-            each = [in_chunks(one, weights, {"ap": interpolated_precision})["ap"] for one in self.coco.values()]
-            figures[MEAN_AP] = mean_precision(each)
+            figures[MEAN_AP] = mean_precision(precisions[len(self.overlaps) :])
         return figures | {name: one.jaccard(weights) for name, one in self.agreements.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The columns of the objects table that figures read, ``(rows,)``; ``reported`` is at the threshold."""
+    """The columns of the objects table that figures read, ``(rows,)``, highest score first and missed objects last.
+
+    ``order`` is where each row stands in the table; ``reported`` is at the threshold.
+    """
 
     table: pd.DataFrame
+    order: np.ndarray
     case: np.ndarray
     score: np.ndarray
     reported: np.ndarray
@@ -128,27 +138,36 @@ class _Rows:
     def of(cls, cases: pd.DataFrame, objects: pd.DataFrame, threshold: float) -> Self:
         case = pd.Index(cases["case_id"]).get_indexer(pd.Index(objects["case_id"]))
         score = objects["score"].to_numpy(dtype=np.float64)
-        return cls(objects, case, score, score >= threshold)
+        order = np.argsort(-score, kind="stable")
+        return cls(objects, order, case[order], score[order], (score >= threshold)[order])
 
     def counted(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
         """Which detections are hits, and which count at all (hits and false ones), under one rule."""
-        outcomes = self.table[outcome].to_numpy(dtype=object)
-        hit = outcomes == "hit"
-        return hit, hit | (outcomes == "false")
+        hit = self._where(outcome, "hit")
+        return hit, hit | self._where(outcome, "false")
+
+    def _where(self, column: str, value: str) -> np.ndarray:
+        return (self.table[column] == value).to_numpy(dtype=bool)[self.order]
 
     def ranking(self, outcome: str, objects: np.ndarray, label: str | None = None) -> Ranking:
         """The ranking under one rule, of detections of one class if ``label`` names it."""
         hit, counted = self.counted(outcome)
         if label is not None:
-            counted = counted & (self.table["label"].to_numpy(dtype=object) == label)
+            counted = counted & self._where("label", label)
         return Ranking.of(objects, self.case[counted], self.score[counted], hit[counted])
 
     def agreement(self, outcome: str, objects: np.ndarray, overlap: str | None = None) -> Agreement:
         """Counts at the threshold under one rule; ``overlap`` is the column of the hits' IoU."""
         hit, counted = self.counted(outcome)
         found, false = hit & self.reported, counted & ~hit & self.reported
-        shared = None if overlap is None else self.table[overlap].to_numpy(dtype=np.float64)[found]
+        shared = None if overlap is None else self.table[overlap].to_numpy(dtype=np.float64)[self.order][found]
         return Agreement.of(objects, self.case[found], self.case[false], shared)
+
+
+def _at_once(figure: Callable[[Ranking], np.ndarray], rankings: Sequence[Ranking]) -> list[np.ndarray]:
+    """A figure of several rankings, on all processors: NumPy lets other threads run while it counts."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(figure, rankings))
 
 
 def _is_overlap(name: str) -> bool:
@@ -173,16 +192,3 @@ def _pooled(one: Any, other: Any) -> Any:
     if one is None or other is None:
         return None
     return one.followed_by(other) if isinstance(one, Counts) else one.pooled_with(other)
-
-
-def in_chunks(
-    ranking: Ranking, weights: np.ndarray, wanted: dict[str, Callable[[Steps], np.ndarray]]
-) -> dict[str, np.ndarray]:
-    """Figures that are read off a ranking, each ``(rounds,)``; a few rounds at a time."""
-    rows = max(1, _CHUNK // ranking.size)
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for start in range(0, len(weights), rows):
-        steps = ranking.at_steps(weights[start : start + rows])
-        for name, figure in wanted.items():
-            parts[name].append(figure(steps))
-    return {name: np.concatenate(chunks) for name, chunks in parts.items()}

@@ -10,35 +10,40 @@ a scan (Niemeijer et al., IEEE TMI 30(2):215, 2011; Setio et al., Med. Image Ana
 
 import numpy as np
 
-from pipeline.evaluation.ranking import Steps, ratio
+from pipeline.evaluation.ranking import Ranking, ratio
 
 CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-def sensitivities(steps: Steps, rates: tuple[float, ...] = CPM_RATES) -> np.ndarray:
-    """Sensitivity at each rate of false detections per scan, ``(rounds, rates)``; NaN without an object."""
-    last = _at_most(steps.false, np.multiply.outer(steps.cases, np.array(rates)))
-    hits = np.concatenate([np.zeros((len(steps.hits), 1), dtype=np.int64), steps.hits], axis=1)
-    return ratio(np.take_along_axis(hits, last, axis=1), steps.objects[:, None])
+def sensitivities(ranking: Ranking, weights: np.ndarray, rates: tuple[float, ...] = CPM_RATES) -> np.ndarray:
+    """Sensitivity at each rate of false detections per scan, ``(rounds, rates)``; NaN without an object.
 
-
-def cpm(steps: Steps) -> np.ndarray:
-    """Mean sensitivity at `CPM_RATES`, ``(rounds,)``."""
-    return sensitivities(steps).mean(axis=1)
-
-
-def sensitivity_at(steps: Steps, rate: float) -> np.ndarray:
-    """Sensitivity at one rate of false detections per scan, ``(rounds,)``."""
-    return sensitivities(steps, (rate,))[:, 0]
-
-
-def _at_most(rising: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """How many of each row of whole numbers ``(rounds, n)`` are at most each limit ``(rounds, m)``.
-
-    All rows in one search: each is lifted above the one before.
+    Case ``c`` counts ``weights[r, c]`` times in round ``r``: whole numbers, ``(rounds, cases)``.
     """
-    whole = np.floor(limits).astype(np.int64)
-    rows, length = rising.shape
-    lift = np.arange(rows, dtype=np.int64)[:, None] * (max(rising.max(initial=0), whole.max(initial=0)) + 1)
-    found = np.searchsorted((rising + lift).ravel(), whole + lift, side="right")
-    return found - np.arange(rows)[:, None] * length
+    limits = np.floor(np.multiply.outer(np.array(rates), weights.sum(axis=1))).astype(np.int64)
+    hits = np.zeros(limits.shape, dtype=np.int64)
+    for rounds, steps in ranking.stretches(weights, only_peaks=True):
+        reached = (steps.false[0] <= limits[:, rounds]) & (hits[:, rounds] == 0)
+        rate, place = np.nonzero(reached)
+        step = _last_at_most(steps.false, place, limits[rate, rounds.start + place])
+        hits[rate, rounds.start + place] = steps.hits[step, place]
+    return ratio(hits.T, (weights @ ranking.objects)[:, None])
+
+
+def froc_figures(ranking: Ranking, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """``cpm``, the mean sensitivity at `CPM_RATES`, and ``sensitivity_at_1_fp``, each ``(rounds,)``."""
+    found = sensitivities(ranking, weights)
+    return {"cpm": found.mean(axis=1), "sensitivity_at_1_fp": found[:, CPM_RATES.index(1.0)]}
+
+
+def _last_at_most(rising: np.ndarray, column: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """The last row ``(n,)`` of ``rising`` ``(rows, columns)`` that is at most ``limit`` ``(n,)`` in a column ``(n,)``.
+
+    By halving, all at once. The first row is at most the limit.
+    """
+    low, high = np.zeros(len(column), dtype=np.int64), np.full(len(column), len(rising))
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        fits = rising[middle, column] <= limit
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return low

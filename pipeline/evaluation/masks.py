@@ -85,6 +85,13 @@ class Masks:
         """Voxels of each object, ``(count,)``."""
         return np.bincount(self.owner, minlength=self.count)
 
+    @cached_property
+    def first_voxels(self) -> np.ndarray:
+        """The lowest position of each object, ``(count,)``; beyond the lattice where it has no voxel."""
+        first = np.full(self.count, int(np.prod(self.shape)), dtype=np.int64)
+        np.minimum.at(first, self.owner, self.voxel)
+        return first
+
     def digest(self, order: np.ndarray) -> bytes:
         """Names the masks when objects come in this order, ``(count,)``: shape, and which voxels each has."""
         rank = np.empty(self.count, dtype=np.int64)

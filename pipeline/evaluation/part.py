@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.centre_f1 import f1
-from pipeline.evaluation.figures import RANKED_FIGURES, in_chunks
-from pipeline.evaluation.ranking import Ranking, Steps, ratio
+from pipeline.evaluation.figures import RANKED_FIGURES, ranked_figures
+from pipeline.evaluation.ranking import Ranking, ratio
 
 COUNTED = ("f1", "precision", "recall", "count_error")
-RANKED = ("average_precision", "cpm", "sensitivity_at_1_fp")
-PART_FIGURES = (*COUNTED, *RANKED)
+PART_FIGURES = (*COUNTED, *RANKED_FIGURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +85,14 @@ class Tally:
         both, mine = self.pooled_with(other), np.hstack([1 - swapped, swapped])
         if name in COUNTED:
             return both.figures(mine, (name,))[name], both.figures(1 - mine, (name,))[name]
-        figure, whole = RANKED_FIGURES[name], both.ranking.as_it_is()
-        sides = {"mine": figure, "theirs": lambda steps: figure(_rest(whole, steps))}
-        found = in_chunks(both.ranking, mine, sides)
-        return found["mine"], found["theirs"]
+        one, another = (ranked_figures(both.ranking, weights, (name,))[name] for weights in (mine, 1 - mine))
+        return one, another
 
     def figures(self, weights: np.ndarray, wanted: Sequence[str] = PART_FIGURES) -> dict[str, np.ndarray]:
         """Figures ``(rounds,)``, where case ``c`` counts ``weights[r, c]`` (whole numbers) times in round ``r``."""
-        ranked = {name: RANKED_FIGURES[name] for name in wanted if name in RANKED}
         found = self._counted(weights) if set(wanted) & set(COUNTED) else {}
-        if ranked:
-            found |= in_chunks(self.ranking, weights, ranked)
+        if ranked := [name for name in wanted if name in RANKED_FIGURES]:
+            found |= ranked_figures(self.ranking, weights, ranked)
         return {name: found[name] for name in wanted}
 
     def values(self, wanted: Sequence[str] = PART_FIGURES) -> dict[str, float]:
@@ -115,13 +111,6 @@ class Tally:
             "recall": ratio(hits, objects),
             "count_error": ratio(errors, cases),
         }
-
-
-def _rest(whole: Steps, some: Steps) -> Steps:
-    """What is left at each step when ``some`` is taken out: a sum that need not be run again."""
-    return Steps(
-        whole.hits - some.hits, whole.false - some.false, whole.objects - some.objects, whole.cases - some.cases
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,12 +137,13 @@ class Part:
         return cls(members, tally, np.unique(patients[rows.case if cases is None else cases]), holders)
 
     def patients_behind(self, figure: str) -> int:
-        """How many patients the interval of a figure rests on; below 2 there is none to give."""
-        return len(self.patients) if figure in ("precision", "count_error") or self.holders > 1 else self.holders
+        """How many patients the interval of a figure rests on (see `pipeline.evaluation.bearing`)."""
+        return len(self.patients) if figure in ("precision", "count_error") else self.holders
 
     def counts(self) -> dict[str, int]:
         return {
             "patients": len(self.patients),
+            "patients_with_objects": self.holders,
             "cases": len(self.cases),
             "objects": int(self.tally.objects.sum()),
             "hits": int(self.tally.hits.sum()),

@@ -1,14 +1,18 @@
 """Detections of a whole test set in the order of their scores: what FROC and precision-recall are read from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from pipeline.evaluation.matching import CaseMatches
+from pipeline.evaluation.running import run_along
+
+# Rounds that are counted side by side, and numbers in one array: it should stay in the processor's cache, and rows must
+# be long, because each addition of rows costs as much as some hundred numbers (measured: twice of either is no faster).
+_ROUNDS, _NUMBERS = 512, 131_072
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +38,12 @@ class Ranking:
     @classmethod
     def of(cls, objects: np.ndarray, case: np.ndarray, score: np.ndarray, hit: np.ndarray) -> Self:
         """From flat arrays ``(n,)``, one entry a detection that is right or false (swallowed ones left out)."""
-        order = np.lexsort((case, -score))
+        order = np.argsort(-score, kind="stable")
         case, score, hit = case[order], score[order], hit[order].astype(bool)
-        step_score, first = np.unique(-score[hit], return_index=True)
-        step_hits = np.append(first[1:], hit.sum()) if len(first) else first
-        step_false = np.searchsorted(-score[~hit], step_score, side="right")
-        return cls(objects, case[hit], case[~hit], score[hit], score[~hit], -step_score, step_hits, step_false)
+        hit_score, false_score = score[hit], score[~hit]
+        last = np.flatnonzero(np.diff(hit_score, append=-np.inf))
+        step_false = np.searchsorted(-false_score, -hit_score[last], side="right")
+        return cls(objects, case[hit], case[~hit], hit_score, false_score, hit_score[last], last + 1, step_false)
 
     @classmethod
     def of_matches(cls, matches: Sequence[CaseMatches]) -> Self:
@@ -50,9 +54,10 @@ class Ranking:
         hit = [match.hit[keep] for match, keep in zip(matches, kept, strict=True)]
         return cls.of(objects, case, np.concatenate(score), np.concatenate(hit))
 
-    def as_it_is(self) -> "Steps":
-        """Counts at every step with each case once: one round."""
-        return self.at_steps(np.ones((1, len(self.objects)), dtype=np.int64))
+    @property
+    def once(self) -> np.ndarray:
+        """Weights ``(1, cases)`` of the test set as it is: one round with each case once."""
+        return np.ones((1, len(self.objects)), dtype=np.int64)
 
     def pooled_with(self, other: Self) -> "Ranking":
         """Both versions' detections in one ranking, the other's cases after one's own.
@@ -77,69 +82,76 @@ class Ranking:
         scores = np.concatenate([self.hit_score, self.false_score])
         return np.searchsorted(np.sort(-scores), -scores, side="right").astype(np.float64)
 
-    @property
-    def size(self) -> int:
-        """How many numbers one resampled round holds."""
-        return len(self.hit_case) + 1 + (len(self.step_score) if self._sparse else len(self.false_case))
+    def stretches(self, weights: np.ndarray, only_peaks: bool) -> Iterator[tuple[slice, "Stretch"]]:
+        """Counts at the steps, or only at the peaks, where case ``c`` counts ``weights[r, c]`` times in round ``r``.
 
-    def at_steps(self, weights: np.ndarray) -> "Steps":
-        """Counts at every step where case ``c`` counts ``weights[r, c]`` times in round ``r``."""
-        return Steps(
-            hits=self._hits_at_steps(weights),
-            false=self._false_at_steps(weights),
-            objects=weights @ self.objects,
-            cases=weights.sum(axis=1),
+        Some rounds at a time, named by the slice, and of these one stretch of steps after the other, the LAST first:
+        a detection is looked at once, in an order that the processor's cache likes, however many there are.
+        """
+        peaks = np.flatnonzero(np.diff(self.step_false, append=-1)) if only_peaks else np.arange(len(self.step_false))
+        rounds_at_once = min(_ROUNDS, max(1, len(weights)))
+        parts = [self._added(peaks, some) for some in _slices(len(peaks), _NUMBERS // rounds_at_once)]
+        for rounds in _slices(len(weights), rounds_at_once):
+            of_case = np.ascontiguousarray(weights[rounds].T, dtype=np.int32)
+            hits, false = (total @ of_case for total in self._totals)
+            for part in reversed(parts):
+                stretch = Stretch.ending_with(hits, false, part @ of_case)
+                hits, false = stretch.hits_before, stretch.false_before
+                yield rounds, stretch
+
+    @property
+    def _totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hits, and false detections up to the last step (no figure needs more), of each case ``(cases,)``."""
+        relevant = self.step_false[-1] if len(self.step_false) else 0
+        hits, false = self.hit_case, self.false_case[:relevant]
+        return np.bincount(hits, minlength=len(self.objects)), np.bincount(false, minlength=len(self.objects))
+
+    def _added(self, steps: np.ndarray, some: slice) -> csr_array:
+        """How many hits of each case some of the steps add, and below them how many false, ``(2 x steps, cases)``.
+
+        A case comes as often as it has detections in a step: they are summed when the array is multiplied.
+        """
+        hits, false = (
+            np.append(ends[steps[some.start - 1]] if some.start else 0, ends[steps[some]])
+            for ends in (self.step_hits, self.step_false)
         )
-
-    def _hits_at_steps(self, weights: np.ndarray) -> np.ndarray:
-        sums = _sums(weights, self.hit_case)
-        each_is_a_step = len(self.step_hits) == len(self.hit_case)
-        return sums[:, 1:] if each_is_a_step else np.take(sums, self.step_hits, axis=1)
-
-    @property
-    def _relevant(self) -> int:
-        """How many false detections come before the last step: no figure needs those after it."""
-        return int(self.step_false[-1]) if len(self.step_false) else 0
-
-    @property
-    def _sparse(self) -> bool:
-        """Whether many false detections lie between few steps, so that they are better counted before they are
-        weighted (measured: 100,000 of them between 1,000 steps are seven times as fast so)."""
-        return 4 * len(self.step_false) < self._relevant
-
-    def _false_at_steps(self, weights: np.ndarray) -> np.ndarray:
-        if not self._sparse:
-            return np.take(_sums(weights, self.false_case[: self._relevant]), self.step_false, axis=1)
-        between = np.ascontiguousarray((self._false_between_steps @ weights.T.astype(np.int32)).T)
-        return np.cumsum(between, axis=1, dtype=np.int32, out=between)
-
-    @cached_property
-    def _false_between_steps(self) -> csr_array:
-        """How many false detections of each case come between one step and the next, ``(steps, cases)``."""
-        step = np.searchsorted(self.step_false, np.arange(self._relevant), side="right")
-        ones = np.ones(self._relevant, dtype=np.int32)
-        shape = (len(self.step_false), len(self.objects))
-        return csr_array((ones, (step, self.false_case[: self._relevant])), shape=shape)
+        cases = np.concatenate([self.hit_case[hits[0] : hits[-1]], self.false_case[false[0] : false[-1]]])
+        borders = np.concatenate([hits - hits[0], false[1:] - false[0] + hits[-1] - hits[0]])
+        shape = (len(borders) - 1, len(self.objects))
+        return csr_array((np.ones(len(cases), dtype=np.int32), cases, borders), shape=shape)
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """``hits`` and ``false`` are ``(rounds, steps)``, both rising; ``objects`` and ``cases`` are ``(rounds,)``."""
+class Stretch:
+    """Steps in a row, in several rounds at once.
+
+    ``hits`` and ``false`` ``(steps, rounds)`` are how many there are up to each step, ``hits_before`` and
+    ``false_before`` ``(rounds,)`` how many before the first.
+    """
 
     hits: np.ndarray
     false: np.ndarray
-    objects: np.ndarray
-    cases: np.ndarray
+    hits_before: np.ndarray
+    false_before: np.ndarray
+
+    @classmethod
+    def ending_with(cls, hits: np.ndarray, false: np.ndarray, added: np.ndarray) -> Self:
+        """From the counts at its end ``(rounds,)`` and what each step adds: hits, and below them false detections,
+        ``(2 x steps, rounds)``, which are written to."""
+        found, wrong = np.split(added, 2)
+        return cls(found, wrong, _counted_up(found, hits), _counted_up(wrong, false))
+
+    @property
+    def gained(self) -> np.ndarray:
+        """How many hits each step adds, ``(steps, rounds)``."""
+        return np.diff(self.hits, axis=0, prepend=self.hits_before[None])
 
     @property
     def precision(self) -> np.ndarray:
-        """``(rounds, steps)``; 0 where a round has no detection yet."""
-        return self.hits / np.maximum(self.hits + self.false, 1)
-
-    @property
-    def recall(self) -> np.ndarray:
-        """``(rounds, steps)``; NaN where a round has no object."""
-        return ratio(self.hits, self.objects[:, None])
+        """``(steps, rounds)``; 0 where a round has no detection yet."""
+        all_there = self.hits + self.false
+        np.maximum(all_there, 1, out=all_there)
+        return self.hits / all_there
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -148,8 +160,13 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
 
 
-def _sums(weights: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """Running sums ``(rounds, 1 + n)`` of each entry's weight, beginning with 0."""
-    sums = np.zeros((len(weights), len(case) + 1), dtype=np.int32)
-    np.cumsum(np.take(weights.astype(np.int32), case, axis=1), axis=1, dtype=np.int32, out=sums[:, 1:])
-    return sums
+def _counted_up(added: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Turns what each step adds into counts that end with ``end``; the counts before the first step."""
+    run_along(np.add, added)
+    before = (end - added[-1]).astype(added.dtype)
+    added += before
+    return before
+
+
+def _slices(length: int, most: int) -> list[slice]:
+    return [slice(start, min(start + most, length)) for start in range(0, length, most)]

@@ -39,7 +39,11 @@ class ScoredCase:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its bootstrap interval. All three are NaN where the figure does not exist."""
+    """A figure with its bootstrap interval.
+
+    All three are NaN where the figure does not exist; ``lower`` and ``upper`` alone where there are too few patients
+    for an interval (`pipeline.evaluation.uncertainty`).
+    """
 
     value: float
     lower: float
@@ -48,6 +52,8 @@ class Estimate:
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "–"
+        if math.isnan(self.lower):
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
 
 
@@ -75,9 +81,13 @@ class Evaluation:
     ``test_set`` is the digest of case ids and annotations: only evaluations with the same one compare.
 
     ``strata`` holds the figures of parts of the test set: variable (``size``, ``class``, ``modality`` …) → level →
-    metric (see `pipeline.evaluation.strata`). ``strata_counts`` says how much each part holds: ``patients cases objects
-    hits false_positives``. ``size_limits`` are the borders between size levels, in ``size_unit`` (``mm`` or ``px``). An
-    evaluation that was saved before there were strata has none.
+    metric (see `pipeline.evaluation.strata`). ``strata_counts`` says how much each part holds: ``patients
+    patients_with_objects cases objects hits false_positives``. ``size_limits`` are the borders between size levels, in
+    ``size_unit`` (``mm`` or ``px``). An evaluation that was saved before there were strata has none.
+
+    ``confusion`` counts objects at ``threshold``: rows are the annotated class and ``no object``, columns the class of
+    the detection that found it and ``not found`` (see `pipeline.evaluation.confusion`). `None` where one class is
+    evaluated, and in an evaluation that was saved before there was one.
     """
 
     version: str
@@ -95,6 +105,7 @@ class Evaluation:
     strata_counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     size_limits: tuple[float, ...] = ()
     size_unit: str = ""
+    confusion: pd.DataFrame | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``evaluation.json``, ``cases.parquet`` and ``objects.parquet``."""
@@ -119,6 +130,7 @@ class Evaluation:
             "strata_counts": self.strata_counts,
             "size_limits": list(self.size_limits),
             "size_unit": self.size_unit,
+            "confusion": None if self.confusion is None else self.confusion.to_dict("split"),
         }
 
     def strata_rows(self) -> pd.DataFrame:
@@ -149,6 +161,7 @@ class Evaluation:
             raw.get("strata", {}), lambda figures: {name: Estimate(**one) for name, one in figures.items()}
         )
         raw["size_limits"] = tuple(raw.get("size_limits", ()))
+        raw["confusion"] = pd.DataFrame(**raw["confusion"]) if raw.get("confusion") else None
         return cls(
             **raw,
             cases=pd.read_parquet(folder / "cases.parquet"),
@@ -161,8 +174,8 @@ class StratumDifference:
     """``metric`` of version B less that of version A in one stratum, paired by patient.
 
     ``p`` is the stratum's own; ``p_adjusted`` is corrected for all strata of the comparison (Holm). ``detectable`` is
-    the smallest true difference that would be seen here with 80 % power in spite of that correction. ``patients`` and
-    ``objects`` say how much the stratum holds.
+    the smallest true difference that would be seen here with 80 % power in spite of that correction. ``patients`` are
+    those that bear on the figure (with an object in the stratum, for all but precision and the count error).
     """
 
     metric: str

@@ -18,8 +18,12 @@ that false positives per scan of the levels add up to those of the whole.
 
 A level of an attribute is simply the test set of its cases.
 
+F1, precision and AP of a level of ``size`` so depend on how large FALSE detections are drawn, and CPM gives each level
+the whole allowance of false positives for its own: they describe. What is compared and decided by size is recall
+(`pipeline.evaluation.compare`).
+
 A variable with a single level would repeat the whole test set, and is left out. A level may be empty; its figures are
-NaN. A level with objects of one patient only has no intervals for figures of objects.
+NaN. Intervals of figures of objects rest on the patients that have an object in the level.
 """
 
 from collections.abc import Iterator, Sequence

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from pipeline.evaluation.centre_f1 import Counts
 from pipeline.evaluation.matching import CaseMatches
@@ -36,15 +37,12 @@ _AXES = "ijk"
 def objects_table(matches: Sequence[CaseMatches], others: dict[str, Sequence[CaseMatches]]) -> pd.DataFrame:
     """The objects table. ``others`` are the matches of the same cases under other rules, by metric name."""
     parts = []
-    for position, match in enumerate(matches):
-        columns = _detection_columns(match)
-        for name, same_cases in others.items():
-            columns[f"outcome_{name}"] = _outcomes(same_cases[position])
-        missed = _missed_columns(match)
-        for name in others:
-            missed[f"outcome_{name}"] = np.full(len(match.missed), "", dtype=object)
-        parts += [columns, missed]
-    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    for match in matches:
+        parts += [_detection_columns(match), _missed_columns(match)]
+    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    outcomes = {"outcome": _outcomes(matches, matches, "missed")}
+    outcomes |= {f"outcome_{name}": _outcomes(same_cases, matches, "") for name, same_cases in others.items()}
+    return pd.DataFrame({"case_id": table.pop("case_id"), "outcome": outcomes.pop("outcome"), **table, **outcomes})
 
 
 def cases_table(matches: Sequence[CaseMatches], threshold: float) -> pd.DataFrame:
@@ -106,9 +104,8 @@ def _detection_columns(match: CaseMatches) -> dict[str, np.ndarray]:
     truth = np.array([*match.case.annotations.labels, ""], dtype=object)  # NOTHING (-1) picks the last
     return {
         "case_id": np.full(len(detections), match.case.case_id, dtype=object),
-        "outcome": _outcomes(match),
         "score": detections.scores,
-        "label": np.array(detections.label_names, dtype=object),
+        "label": np.array(detections.classes, dtype=object)[detections.labels],
         "annotation_label": truth[match.found],
         "size_world": _edges(match, detections.boxes),
         "annotation_size_world": _edges_found(match),
@@ -121,7 +118,6 @@ def _missed_columns(match: CaseMatches) -> dict[str, np.ndarray]:
     edges = _edges(match, match.case.annotations.boxes[missed])
     return {
         "case_id": np.full(len(missed), match.case.case_id, dtype=object),
-        "outcome": np.full(len(missed), "missed", dtype=object),
         "score": np.full(len(missed), np.nan),
         "label": np.full(len(missed), "", dtype=object),
         "annotation_label": np.array([match.case.annotations.labels[index] for index in missed], dtype=object),
@@ -142,8 +138,13 @@ def _edges_found(match: CaseMatches) -> np.ndarray:
     return np.append(_edges(match, match.case.annotations.boxes), np.nan)[match.found]  # NOTHING (-1) picks the last
 
 
-def _outcomes(match: CaseMatches) -> np.ndarray:
-    return np.select([match.hit, match.swallowed], ["hit", "ignored"], "false").astype(object)
+def _outcomes(under: Sequence[CaseMatches], rows: Sequence[CaseMatches], missed: str) -> ExtensionArray:
+    """One rule's outcome of every row: each case's detections, then the objects that ``rows`` say were missed."""
+    names = pd.Series(["hit", "ignored", "false", missed])
+    codes = []
+    for match, row in zip(under, rows, strict=True):
+        codes += [np.where(match.hit, 0, np.where(match.swallowed, 1, 2)), np.full(len(row.missed), 3)]
+    return names.array.take(np.concatenate(codes))
 
 
 def _places(boxes: Boxes) -> dict[str, np.ndarray]:

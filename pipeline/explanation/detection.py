@@ -13,18 +13,28 @@ from pipeline.explanation.scan import NetworkScan
 
 @dataclass(frozen=True, eq=False)
 class ExplainedDetection:
-    """``random`` is the map of a network with random weights: what the trained one must not look like."""
+    """``cascade`` are the maps of networks with more and more random layers, as `SanityCheck.cascade` names them: what
+    the trained one's must not look like."""
 
     saliency: Saliency
-    random: Saliency
+    cascade: tuple[Saliency, ...]
     sanity: SanityCheck
     deletion: Deletion
+
+    @property
+    def random(self) -> Saliency:
+        """The map of a network none of whose layers is trained."""
+        return self.cascade[-1]
 
     def to_json(self) -> dict[str, object]:
         return {
             "logit": self.saliency.logit,
             "baseline_logit": self.saliency.baseline_logit,
-            "completeness": self.saliency.completeness,
+            "baseline": "the window, blurred by a Gaussian whose sigma is the box's edge",
+            "steps": self.saliency.steps,
+            "sum_of_values": self.saliency.total,
+            "residual": self.saliency.residual,
+            "relative_residual": self.saliency.relative_residual,
             "sanity": self.sanity.to_json(),
             "deletion": self.deletion.to_json(),
         }
@@ -40,5 +50,5 @@ def explain_detection(
     """
     origin = find_origin(network, config, scan, detections, index)
     found = saliency(network, origin)
-    sanity, random = check_sanity(network, origin)
-    return ExplainedDetection(found, random, sanity, check_deletion(network, origin, found))
+    sanity, cascade = check_sanity(network, origin)
+    return ExplainedDetection(found, cascade, sanity, check_deletion(network, origin, found))

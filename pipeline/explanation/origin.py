@@ -83,3 +83,12 @@ def _nearest(
     off = torch.stack([*edges, (torch.sigmoid(maps.score[0]) - score).abs()]).amax(0)
     flat = int(off.argmin())
     return float(off.flatten()[flat]), tuple(int(n) for n in np.unravel_index(flat, shape))
+
+
+def voxels_within(lower: np.ndarray, upper: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The voxels of a grid of ``shape`` whose centre lies in a box ``(d,)``, along each axis at least the nearest."""
+    region = []
+    for low, high, size in zip(lower, upper, shape, strict=True):
+        first = int(np.clip(np.ceil(low), 0, size - 1))
+        region.append(slice(first, max(int(np.clip(np.floor(high) + 1, 1, size)), first + 1)))
+    return tuple(region)

@@ -2,10 +2,12 @@
 
 Convolutions promise that an object is found wherever it lies; strided ones keep the promise only for shifts by a whole
 stride (Zhang 2019, arXiv 1904.11486). The same scan is cut at windows that begin 1, 2 … coarsest-stride voxels later
-along one axis: nothing is interpolated, and no voxel of the regions compared differs. Only detections are compared
-that lie so far inside all of the windows that the convolutions see no border (or, where windows are too small for that,
-at least a sixth of the window). The last shift, a whole stride, is the control: what is left there comes from borders
-and from norms whose statistics are of the whole window.
+and earlier along one axis. All windows lie inside the scan: nothing is interpolated or padded, no object is cut by the
+shift, and no voxel of the regions compared differs. Only detections are compared that lie so far inside all of the
+windows along that axis that the convolutions see no border that moves (or, where windows are too small for that, at
+least a sixth of the window).
+The last shift, a whole stride, is the control: what is left there comes from borders and from norms whose statistics
+are of the whole window.
 """
 
 from collections.abc import Sequence
@@ -28,16 +30,20 @@ from pipeline.progress import Progress
 # Of the voxels that pass in training, where they cost three times as much: backwards too. The rest of the tenth of the
 # training's time that the test may take is for preparing scans, which costs more than forward passes.
 _SHARE_OF_TRAINING = 0.15
-_MOST_CASES = 8
+# One scan may be a special one, so that few are tested even where training was short; of scans that hold little more
+# than one object many are, until enough detections were followed.
+_LEAST_CASES, _USUAL_CASES, _MOST_CASES, _ENOUGH = 3, 8, 40, 30
+_FIGURES = ("moved_voxel", "moved_unit", "score_change", "lost", "appeared")
 
 
 @dataclass(frozen=True)
 class Shift:
     """What one shift of one case did to the detections above the threshold.
 
-    ``shift_voxel`` along array axis ``axis`` (0 = i) of the network's grid. One entry a detection that is found again:
-    ``moved_voxel`` and ``moved_unit`` (distance between the two centres, in voxels and in the scan's unit) and
-    ``score_change`` (absolute). ``lost``: of ``detections``, those not found again at or above the threshold.
+    ``shift_voxel`` along array axis ``axis`` (0 = i) of the network's grid, below 0 where the window begins earlier.
+    One entry a detection that is found again: ``moved_voxel`` and ``moved_unit`` (distance between the two centres in
+    the scan, in voxels and in the scan's unit) and ``score_change`` (absolute). ``lost``: of ``detections``, those not
+    found again at or above the threshold. ``appeared``: those that only the shifted window has at or above it.
     """
 
     axis: int
@@ -47,14 +53,16 @@ class Shift:
     score_change: tuple[float, ...]
     lost: int
     detections: int
+    appeared: int = 0
 
 
 @dataclass(frozen=True)
 class TranslationReport:
     """All shifts of all cases.
 
-    ``unit`` is mm or px. ``detections`` were followed, in ``cases``. ``whole_field``: whether they lie so far inside
-    that the convolutions see no border of a window.
+    ``unit`` is mm or px. ``detections`` were followed, in ``cases``, along the axis that lets most of them be.
+    ``whole_field``: whether they lie so far inside that the convolutions see no border that moves. ``stride`` is the
+    output's, ``coarsest_stride`` the last of the backbone, in voxels along each axis.
     """
 
     shifts: tuple[Shift, ...]
@@ -62,12 +70,15 @@ class TranslationReport:
     cases: int
     detections: int
     whole_field: bool
+    stride: tuple[int, ...] = ()
+    coarsest_stride: tuple[int, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Means over detections and shifts; NaN where no detection was compared.
 
         ``translation_shift_voxel``, ``translation_shift_mm`` or ``…_px``, ``translation_score_change``,
-        ``translation_lost`` (share) and ``translation_detections`` (how many were followed).
+        ``translation_lost`` and ``translation_appeared`` (shares of the detections followed), and
+        ``translation_detections`` (how many were followed) in ``translation_cases``.
         """
         figures = _figures(self.shifts)
         return {
@@ -75,14 +86,18 @@ class TranslationReport:
             f"translation_shift_{self.unit}": figures["moved_unit"],
             "translation_score_change": figures["score_change"],
             "translation_lost": figures["lost"],
+            "translation_appeared": figures["appeared"],
             "translation_detections": float(self.detections),
+            "translation_cases": float(self.cases),
         }
 
-    def curve(self) -> list[dict[str, float]]:
-        """One row a shift: ``shift_voxel``, ``moved_voxel``, ``moved_unit``, ``score_change``, ``lost``."""
-        amounts = sorted({shift.shift_voxel for shift in self.shifts})
+    def curve(self, axis: int | None = None) -> list[dict[str, float]]:
+        """One row a shift, along one axis or all: ``shift_voxel``, ``moved_voxel``, ``moved_unit``, ``score_change``,
+        ``lost``, ``appeared``."""
+        shifts = [one for one in self.shifts if axis is None or one.axis == axis]
+        amounts = sorted({shift.shift_voxel for shift in shifts})
         return [
-            {"shift_voxel": amount, **_figures([one for one in self.shifts if one.shift_voxel == amount])}
+            {"shift_voxel": amount, **_figures([one for one in shifts if one.shift_voxel == amount])}
             for amount in amounts
         ]
 
@@ -92,7 +107,10 @@ class TranslationReport:
             "unit": self.unit,
             "cases": self.cases,
             "interior_free_of_borders": self.whole_field,
+            "stride": list(self.stride),
+            "coarsest_stride": list(self.coarsest_stride),
             "curve": self.curve(),
+            "curves_by_axis": {str(axis): self.curve(axis) for axis in sorted({one.axis for one in self.shifts})},
         }
 
 
@@ -114,7 +132,8 @@ class ShiftPlan:
 def translation_report(
     bundle: Bundle, cases: Sequence[Case], device: str = "auto", progress: Progress | None = None
 ) -> TranslationReport:
-    """Test a version on a few cases: as many as a tenth of the work of its training allows, from 1 to 8.
+    """Test a version on a few cases: 3, and as many as a tenth of the work of its training allows up to 8, or up to 40
+    while fewer than 30 detections are followed.
 
     The work is counted in voxels and not in seconds, so that the same version and cases give the same figures
     everywhere. Cases with annotated objects come first, in the order given.
@@ -125,13 +144,12 @@ def translation_report(
     chosen = sorted(cases, key=lambda case: not (~case.annotations.ignore).any())[:_MOST_CASES]
     for case in chosen:
         scan = NetworkScan.of(case.array, case.grid, bundle.config)
-        plan = plan_shifts(
-            detector.network, bundle.config, scan.grid, scan.boxes(case.annotations.boxes).centres, reach
-        )
-        budget -= float(np.prod(plan.size)) * (1 + len(plan.moves))
-        if reports and budget < 0:
+        plans = _plans(detector, scan, scan.boxes(case.annotations.boxes).centres, reach)
+        budget -= sum(float(np.prod(plan.size)) * (1 + len(plan.moves)) for plan in plans)
+        enough = len(reports) >= _USUAL_CASES and sum(one.detections for one in reports) >= _ENOUGH
+        if enough or (len(reports) >= _LEAST_CASES and budget < 0):
             break
-        reports.append(_followed(detector, scan, plan))
+        reports.append(_followed(detector, scan, plans))
         if progress:
             progress(len(reports), len(chosen), "shifting")
     return TranslationReport(
@@ -140,19 +158,31 @@ def translation_report(
         cases=len(reports),
         detections=sum(one.detections for one in reports),
         whole_field=all(one.whole_field for one in reports),
+        stride=detector.network.stride,
+        coarsest_stride=detector.network.coarsest_stride,
     )
 
 
 def translation_of_scan(detector: VolumeDetector, scan: NetworkScan, points: np.ndarray) -> TranslationReport:
     """Test one scan, where it holds most of ``points`` ``(n, d)``, voxels of the network's grid."""
-    plan = plan_shifts(detector.network, detector.config, scan.grid, points, half_field(detector.network))
-    return _followed(detector, scan, plan)
+    return _followed(detector, scan, _plans(detector, scan, points, half_field(detector.network)))
 
 
-def _followed(detector: VolumeDetector, scan: NetworkScan, plan: ShiftPlan) -> TranslationReport:
-    shifts = follow_shifts(detector.network, detector.config, scan, plan, detector.threshold)
-    followed = shifts[0].detections if shifts else 0
-    return TranslationReport(tuple(shifts), scan.grid.unit, 1, followed, plan.whole_field)
+def _plans(detector: VolumeDetector, scan: NetworkScan, points: np.ndarray, reach: np.ndarray) -> list[ShiftPlan]:
+    """One an axis that is long enough."""
+    given = (detector.network, detector.config, scan.grid, points, reach)
+    plans = [plan_shifts(*given, axis) for axis in range(scan.grid.dims)]
+    return [plan for plan in plans if plan.moves]
+
+
+def _followed(detector: VolumeDetector, scan: NetworkScan, plans: Sequence[ShiftPlan]) -> TranslationReport:
+    network = detector.network
+    shifts = [
+        shift for plan in plans for shift in follow_shifts(network, detector.config, scan, plan, detector.threshold)
+    ]
+    followed = max((shift.detections for shift in shifts), default=0)
+    whole = all(plan.whole_field for plan in plans)
+    return TranslationReport(tuple(shifts), scan.grid.unit, 1, followed, whole, network.stride, network.coarsest_stride)
 
 
 def half_field(network: CentreBoxDetector) -> np.ndarray:
@@ -161,22 +191,28 @@ def half_field(network: CentreBoxDetector) -> np.ndarray:
 
 
 def plan_shifts(
-    network: CentreBoxDetector, config: ExperimentConfig, grid: Grid, points: np.ndarray, reach: np.ndarray
+    network: CentreBoxDetector, config: ExperimentConfig, grid: Grid, points: np.ndarray, reach: np.ndarray, axis: int
 ) -> ShiftPlan:
     """A window that holds as many of ``points`` ``(n, d)`` (voxels of ``grid``) in its interior as one can.
 
-    An axis that is too short to be shifted along is taken as it is. ``reach`` is that of `half_field`.
+    It is shifted along ``axis`` and as long as it may be along the others, whose borders stay where they are. Along a
+    short axis windows begin later only, and along one that is too short for that none does. ``reach`` is that of
+    `half_field`.
     """
     stride, shape = np.array(network.coarsest_stride), np.array(grid.shape)
-    room = (np.minimum(config.inference.window, shape - stride) // stride) * stride
-    moving = room >= 2 * stride
+    one_way, two_ways = (np.minimum(config.inference.window, shape - n * stride) // stride * stride for n in (1, 2))
+    # Or nothing is left between the borders of all windows.
+    along = np.arange(grid.dims) == axis
+    both, moving = along & (two_ways >= 4 * stride), along & (one_way >= 2 * stride)
+    room, back = np.where(both, two_ways, one_way), np.where(both, stride, 0)
     size = np.where(moving, room, np.minimum(config.inference.window, shape))
     margin = np.where(moving, np.minimum(reach, size // 6), 0)
     last = np.where(moving, shape - size - stride, shape - size)
     # Interior of the window at ``start``: start + offset_low … start + offset_high.
-    offset_low, offset_high = np.where(moving, stride + margin, 0) - 0.5, size - margin - 0.5
-    start = _fullest(points, offset_low, offset_high, last)
-    moves = tuple((int(axis), n) for axis in np.flatnonzero(moving) for n in range(1, int(stride[axis]) + 1))
+    offset_low, offset_high = np.where(moving, stride + margin, 0) - 0.5, size - back - margin - 0.5
+    start = _fullest(points, offset_low, offset_high, back, last)
+    amounts = range(-int(back[axis]), int(stride[axis]) + 1) if moving[axis] else ()
+    moves = tuple((axis, n) for n in amounts if n)
     whole = bool((margin[moving] >= reach[moving]).all())
     as_tuple = [tuple(int(n) for n in values) for values in (start, size)]
     return ShiftPlan(as_tuple[0], as_tuple[1], moves, start + offset_low, start + offset_high, whole)
@@ -186,14 +222,12 @@ def follow_shifts(
     network: CentreBoxDetector, config: ExperimentConfig, scan: NetworkScan, plan: ShiftPlan, threshold: float
 ) -> list[Shift]:
     """Detect in the first window and in every shifted one, and follow the detections of the interior."""
-    found = _detect(network, config, scan, plan.start, plan.size)
-    centres = found.boxes.centres
-    followed = (found.scores >= threshold) & ((centres >= plan.lower) & (centres < plan.upper)).all(axis=1)
-    first = _taken(found, followed)
+    first = _detect(network, config, scan, plan.start, plan.size)
     outcomes = []
     for axis, amount in plan.moves:
         start = tuple(first_voxel + amount * (n == axis) for n, first_voxel in enumerate(plan.start))
-        outcomes.append(_outcome(first, _detect(network, config, scan, start, plan.size), axis, amount, threshold))
+        second = _detect(network, config, scan, start, plan.size)
+        outcomes.append(_outcome(first, second, plan, (axis, amount), threshold))
     return outcomes
 
 
@@ -203,11 +237,13 @@ def _budget(config: ExperimentConfig) -> float:
     return _SHARE_OF_TRAINING * config.training.max_epochs * sampling.samples_per_epoch * float(np.prod(sampling.patch))
 
 
-def _fullest(points: np.ndarray, low: np.ndarray, high: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The start, within 0 … ``last``, whose interior holds most points; of equals that of the earliest point."""
+def _fullest(
+    points: np.ndarray, low: np.ndarray, high: np.ndarray, earliest: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    """The start, within ``earliest`` … ``last``, whose interior holds most points; of equals the first."""
     middle = (low + high) / 2
-    wanted = points if len(points) else (last / 2 + middle)[None]
-    starts = np.clip(np.round(wanted - middle), 0, last).astype(int)
+    wanted = points if len(points) else ((earliest + last) / 2 + middle)[None]
+    starts = np.clip(np.round(wanted - middle), earliest, last).astype(int)
     held = [((points >= one + low) & (points < one + high)).all(axis=1).sum() for one in starts]
     return np.asarray(starts[int(np.argmax(held))])
 
@@ -230,20 +266,27 @@ def _taken(found: Detections, keep: np.ndarray) -> Detections:
     return Detections(found.volume_id, found.boxes[keep], found.scores[keep], found.labels[keep], found.classes)
 
 
-def _outcome(first: Detections, second: Detections, axis: int, amount: int, threshold: float) -> Shift:
-    spacing = first.boxes.grid.spacing
-    a, b = _pairs(first, second)
-    step = second.boxes.centres[b] - first.boxes.centres[a]
-    change = np.abs(second.scores[b] - first.scores[a])
+def _outcome(first: Detections, second: Detections, plan: ShiftPlan, move: tuple[int, int], threshold: float) -> Shift:
+    before, after = (_followed_in(found, plan, threshold) for found in (first, second))
+    a, b = _pairs(before, second)
+    step = second.boxes.centres[b] - before.boxes.centres[a]
+    there = _pairs(after, first)[1]
     return Shift(
-        axis=axis,
-        shift_voxel=amount,
+        axis=move[0],
+        shift_voxel=move[1],
         moved_voxel=tuple(np.linalg.norm(step, axis=1).tolist()),
-        moved_unit=tuple(np.linalg.norm(step * spacing, axis=1).tolist()),
-        score_change=tuple(change.tolist()),
-        lost=len(first) - int((second.scores[b] >= threshold).sum()),
-        detections=len(first),
+        moved_unit=tuple(np.linalg.norm(step * first.boxes.grid.spacing, axis=1).tolist()),
+        score_change=tuple(np.abs(second.scores[b] - before.scores[a]).tolist()),
+        lost=len(before) - int((second.scores[b] >= threshold).sum()),
+        detections=len(before),
+        appeared=len(after) - int((first.scores[there] >= threshold).sum()),
     )
+
+
+def _followed_in(found: Detections, plan: ShiftPlan, threshold: float) -> Detections:
+    """Those at or above the threshold whose centre lies in the interior of all windows."""
+    centres = found.boxes.centres
+    return _taken(found, (found.scores >= threshold) & ((centres >= plan.lower) & (centres < plan.upper)).all(axis=1))
 
 
 def _pairs(first: Detections, second: Detections) -> tuple[np.ndarray, np.ndarray]:
@@ -272,6 +315,9 @@ def _figures(shifts: Sequence[Shift]) -> dict[str, float]:
         values = [value for one in shifts for value in getattr(one, name)]
         return float(np.mean(values)) if values else float("nan")
 
-    detections = sum(one.detections for one in shifts)
-    lost = sum(one.lost for one in shifts) / detections if detections else float("nan")
-    return {**{name: mean(name) for name in ("moved_voxel", "moved_unit", "score_change")}, "lost": lost}
+    followed = sum(one.detections for one in shifts)
+
+    def share(name: str) -> float:
+        return sum(getattr(one, name) for one in shifts) / followed if followed else float("nan")
+
+    return {name: (share if name in ("lost", "appeared") else mean)(name) for name in _FIGURES}

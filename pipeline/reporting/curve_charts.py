@@ -34,9 +34,17 @@ class _Kind:
 
 _HALF_BIN = 0.05
 _THRESHOLD = "The sign marks the version's threshold."
+_EDGE = " Rates below ⅛ are drawn at its edge."
 _KINDS = {
-    "froc": _Kind("Sensitivity against false positives", (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), _THRESHOLD, True),
-    "precision_recall": _Kind("Precision against sensitivity", (0.5, 0.6, 0.7, 0.8, 0.9, 0.95), _THRESHOLD),
+    "froc": _Kind(
+        "Sensitivity against false positives", (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), _THRESHOLD + _EDGE, True
+    ),
+    "precision_recall": _Kind(
+        "Precision against sensitivity",
+        (0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+        _THRESHOLD + " The line joins the scores at which one more object is found; a threshold between two of them "
+        "lies below it.",
+    ),
     "calibration": _Kind(
         "Calibration of scores",
         (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95),

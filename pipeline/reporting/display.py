@@ -61,9 +61,12 @@ def flips(grid: Grid) -> tuple[bool, bool]:
     return backwards[0], backwards[1]
 
 
-def edge_letters(grid: Grid) -> tuple[str, str] | None:
-    """The patient's side at the picture's left and top edge (R, A, H, …); ``None`` for 2D fields."""
+def edge_letters(grid: Grid) -> tuple[str, str, str, str] | None:
+    """The patient's side at the picture's left, top, right and bottom edge; ``None`` for 2D fields.
+
+    R and L right and left, A and P front and back, S and I head and feet: of the world axis that lies nearest.
+    """
     if grid.dims == 2:
         return None
     near = [int(np.argmax(np.abs(grid.affine[:3, axis]))) for axis in (0, 1)]
-    return "RAH"[near[0]], "RAH"[near[1]]
+    return "RAS"[near[0]], "RAS"[near[1]], "LPI"[near[0]], "LPI"[near[1]]

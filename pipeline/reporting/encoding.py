@@ -1,8 +1,8 @@
 """Voxels → 8-bit pictures small enough to be embedded: every slice of a volume, or one field.
 
-Grey values are mapped in even steps from `encoded_range`, which reaches beyond the window that is shown first, so that
-a reader can change the window. What does not fit into the limit is given up in this order, and `EncodedImage` tells:
-exact values (PNG → JPEG), then pixels, then the slices farthest from the findings.
+Grey values are mapped by a `GreyScale` that reaches beyond the window that is shown first, so that a reader can change
+the window. What does not fit into the limit is given up in this order, and `EncodedImage` tells: exact values (PNG →
+JPEG), then pixels, then the slices farthest from the findings.
 """
 
 import io
@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 
 from pipeline.geometry import Grid
 from pipeline.reporting.display import flips, to_picture
+from pipeline.reporting.grey_scale import GreyScale, grey_scale
 from pipeline.types import Image
 
 Kind = Literal["image/png", "image/jpeg"]
@@ -33,7 +34,7 @@ class EncodedImage:
 
     ``planes``: one file a slice; ``slices``: their indices along ``k``, ascending (``(0,)`` of a field).
     ``size``: columns and rows of the pictures; ``full``: of the image, and how many slices it has.
-    ``encoded``: the values of grey level 0 and 255; ``shown``: the window to begin with.
+    ``scale``: the values of the grey levels; ``shown``: the window to begin with.
     """
 
     planes: tuple[bytes, ...]
@@ -42,7 +43,7 @@ class EncodedImage:
     size: tuple[int, int]
     full: tuple[int, int, int]
     colour: bool
-    encoded: tuple[float, float]
+    scale: GreyScale
     shown: tuple[float, float]
     bytes: int = field(init=False)
 
@@ -56,28 +57,18 @@ class EncodedImage:
 
     @property
     def exact(self) -> bool:
-        """Whether the pictures hold every pixel, slice and grey level (within ``encoded``)."""
+        """Whether the pictures hold every pixel, slice and grey level (within ``scale``)."""
         return self.kind == "image/png" and self.complete
 
 
-def encoded_range(image: Image, shown: tuple[float, float]) -> tuple[float, float]:
-    """The values that 8 bits are spread over: the window shown and half its width beyond, within the image's values.
-
-    8-bit images keep their values.
-    """
-    if image.dtype == np.uint8:
-        return 0.0, 255.0
-    finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
-    if finite.size == 0 or not shown[1] > shown[0]:
-        return shown[0], max(shown[1], shown[0] + 1.0)
-    margin = (shown[1] - shown[0]) / 2
-    lower = max(float(finite.min()), shown[0] - margin)
-    upper = min(float(finite.max()), shown[1] + margin)
-    return min(lower, shown[0]), max(upper, shown[1])
-
-
 def encode_image(
-    image: Image, grid: Grid, shown: tuple[float, float], limit: int, findings: Sequence[int] = ()
+    image: Image,
+    grid: Grid,
+    shown: tuple[float, float],
+    limit: int,
+    findings: Sequence[int] = (),
+    *,
+    hounsfield: bool = False,
 ) -> EncodedImage | None:
     """The best that fits.
 
@@ -87,11 +78,12 @@ def encode_image(
         shown: the window to begin with.
         limit: bytes that all planes together may take.
         findings: slices that matter; those nearest to them are kept first. None: the middle.
+        hounsfield: whether the values are Hounsfield units.
 
     Returns:
         ``None`` where not even one plane of the smallest size fits.
     """
-    encoder = _Encoder(image, grid, encoded_range(image, shown))
+    encoder = _Encoder(image, grid, grey_scale(image, shown, hounsfield=hounsfield))
     depth = 1 if grid.dims == 2 else grid.shape[2]
     every = list(range(depth))
     longest = _LONGEST_2D if grid.dims == 2 else _LONGEST_3D
@@ -119,8 +111,8 @@ def nearest(findings: Sequence[int], depth: int, count: int) -> list[int]:
 class _Encoder:
     """One image, encoded at several sizes."""
 
-    def __init__(self, image: Image, grid: Grid, values: tuple[float, float]) -> None:
-        self.image, self.values = image, values
+    def __init__(self, image: Image, grid: Grid, scale: GreyScale) -> None:
+        self.image, self.scale = image, scale
         self.backwards = flips(grid)
         self.flat = grid.dims == 2
         self.full = (grid.shape[0], grid.shape[1], 1 if self.flat else grid.shape[2])
@@ -128,7 +120,7 @@ class _Encoder:
 
     def plane(self, k: int, edge: int, kind: Kind) -> bytes:
         plane = self.image if self.flat else self.image[..., k]
-        rows = to_picture(plane, self.values)
+        rows = to_picture(self.scale.levels_of(plane if self.colour else plane[:1]), (0.0, 255.0))
         rows = rows[:: -1 if self.backwards[1] else 1, :: -1 if self.backwards[0] else 1]
         picture = Pillow.fromarray(np.ascontiguousarray(rows if self.colour else rows[..., 0]))
         size = self.size(edge)
@@ -170,4 +162,4 @@ class _Encoder:
     def encoded(
         self, planes: tuple[bytes, ...], slices: Sequence[int], edge: int, kind: Kind, shown: tuple[float, float]
     ) -> EncodedImage:
-        return EncodedImage(planes, tuple(slices), kind, self.size(edge), self.full, self.colour, self.values, shown)
+        return EncodedImage(planes, tuple(slices), kind, self.size(edge), self.full, self.colour, self.scale, shown)

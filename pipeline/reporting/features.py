@@ -39,9 +39,9 @@ def feature_maps(
     chosen = sorted({0, len(names) // 2, len(names) - 1})
     columns = _SHOWN_CHANNELS + (image is not None)
     # By hand: matplotlib's layouts would make a column as wide as the row's title.
-    height = 1.65 * len(chosen)
+    height = 1.65 * len(chosen) + 0.12
     figure = Figure(figsize=(1.35 * columns, height), dpi=110)
-    figure.subplots_adjust(0.006, 0.05 / height, 0.994, 1 - 0.28 / height, wspace=0.06, hspace=0.24)
+    figure.subplots_adjust(0.006, 0.17 / height, 0.994, 1 - 0.28 / height, wspace=0.06, hspace=0.24)
     FigureCanvasAgg(figure)
     figure.set_facecolor("white")
     axes = figure.subplots(len(chosen), columns, squeeze=False)
@@ -52,11 +52,13 @@ def feature_maps(
             cell.set_axis_off()
         if image is not None:
             _show_input(cells.pop(0), image, name, (fields or {}).get(name))
-        shown = _most_varied(planes)
+        shown = choose_channels(planes, _SHOWN_CHANNELS)
         size = f"{planes.shape[2]} × {planes.shape[1]} cells, {len(shown)} of {len(planes)} channels"
         cells[0].set_title(f"{word.capitalize()} stage: {name}; {size}", fontsize=8.5, loc="left")
-        for cell, plane in zip(cells, shown, strict=False):
+        for cell, channel in zip(cells, shown, strict=False):
+            plane = planes[channel]
             low, high = np.percentile(plane, [0.5, 99.5])
+            cell.text(0.5, -0.02, f"channel {channel}", fontsize=6.5, ha="center", va="top", transform=cell.transAxes)
             cell.imshow(plane, cmap="cividis", interpolation="nearest", vmin=low, vmax=max(high, low + 1e-12))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -86,7 +88,3 @@ def _planes(maps: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"stage {name}: expected (channel, i, j) or (channel, i, j, k), got shape {maps.shape}")
     plane = maps if maps.ndim == 3 else maps[..., maps.shape[3] // 2]
     return np.nan_to_num(np.asarray(plane, dtype=np.float64)).transpose(0, 2, 1)
-
-
-def _most_varied(planes: np.ndarray) -> np.ndarray:
-    return planes[choose_channels(planes, _SHOWN_CHANNELS)]

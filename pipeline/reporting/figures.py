@@ -1,21 +1,14 @@
-"""The figures of one evaluation as PNG files, for the tracking page.
-
-Drawn on `Figure` objects of their own: nothing here touches matplotlib's global state, so it works in threads and
-tasks.
-"""
+"""The figures of one evaluation as PNG files, for the tracking page."""
 
 import math
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from pipeline.evaluation import Curve, Evaluation
+from pipeline.reporting.drawing import BLUE, ORANGE, blank, plain
 from pipeline.reporting.naming import interval, is_share, metric_name, number
-
-_BLUE = "#0072B2"
-_ORANGE = "#D55E00"
 
 
 def save_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -30,29 +23,23 @@ def save_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _metrics(evaluation: Evaluation) -> Figure:
     """Values with intervals, one row a metric."""
     shares = [(name, one) for name, one in evaluation.metrics.items() if is_share(name) and not math.isnan(one.value)]
-    figure = _figure(7.5, 1.2 + 0.34 * max(len(shares), 1))
+    figure = blank(7.5, 1.2 + 0.34 * max(len(shares), 1))
     axes = figure.subplots()
     for row, (_, one) in enumerate(shares):
         if not math.isnan(one.lower):
-            axes.plot([one.lower, one.upper], [row, row], color=_BLUE, linewidth=2)
-        axes.plot(one.value, row, "o", color=_BLUE, markersize=6)
+            axes.plot([one.lower, one.upper], [row, row], color=BLUE, linewidth=2)
+        axes.plot(one.value, row, "o", color=BLUE, markersize=6)
         axes.text(1.02, row, f"{number(one.value)} {interval(one.lower, one.upper)}", va="center", fontsize=8)
-    axes.set_yticks(range(len(shares)), [_plain(metric_name(name)) for name, _ in shares])
+    axes.set_yticks(range(len(shares)), [plain(metric_name(name)) for name, _ in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_title(
-        f"{_plain(evaluation.version)}: {evaluation.counts['cases']} cases, "
+        f"{plain(evaluation.version)}: {evaluation.counts['cases']} cases, "
         f"{evaluation.confidence:.0%} intervals by patient",
         loc="left",
         fontsize=10,
@@ -61,7 +48,7 @@ def _metrics(evaluation: Evaluation) -> Figure:
 
 
 def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
-    figure = _figure(6, 4.4)
+    figure = blank(6, 4.4)
     axes = figure.subplots()
     froc = name == "froc"
     if froc:
@@ -76,7 +63,7 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
     axes.plot(
         [x for x, _ in points],
         [y for _, y in points],
-        color=_BLUE,
+        color=BLUE,
         linewidth=2,
         drawstyle="steps-post" if froc else "default",
         marker="o" if name == "calibration" else None,
@@ -87,14 +74,14 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
     x, y = operating_point(name, evaluation)
     if not math.isnan(x + y):
         label = f"threshold {evaluation.threshold:.2f}"
-        axes.plot(max(x, 0.125) if froc else x, y, "D", color=_ORANGE, markersize=8, label=label, clip_on=False)
+        axes.plot(max(x, 0.125) if froc else x, y, "D", color=ORANGE, markersize=8, label=label, clip_on=False)
         axes.legend(loc="lower right" if froc else "lower left", frameon=False)
     axes.set_ylim(0, 1)
-    axes.set_xlabel(_plain(curve.x_name))
-    axes.set_ylabel(_plain(curve.y_name))
+    axes.set_xlabel(plain(curve.x_name))
+    axes.set_ylabel(plain(curve.y_name))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_plain(evaluation.version), loc="left", fontsize=10)
+    axes.set_title(plain(evaluation.version), loc="left", fontsize=10)
     return figure
 
 
@@ -108,8 +95,3 @@ def operating_point(curve: str, evaluation: Evaluation) -> tuple[float, float]:
         reported = counts["hits"] + counts["false_positives"]
         return recall, (counts["hits"] / reported if reported else math.nan)
     return math.nan, math.nan
-
-
-def _plain(text: str) -> str:
-    """Text without matplotlib's mathematics."""
-    return text.replace("$", r"\$")

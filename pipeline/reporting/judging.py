@@ -23,8 +23,8 @@ class Judged:
 
     ``missed`` is bool ``(annotations,)``; ``false`` is bool over the reported detections, those at or above the
     threshold; ``best_score`` is ``(annotations,)``: the score of the detection that found each, 0 where none did.
-    ``hit`` and ``swallowed`` are bool over all detections of any score: those that found an object, and those on an
-    ignored one.
+    ``found`` is the annotation that each detection of any score found, -1 where none; ``swallowed`` is bool over all
+    detections too: those on an ignored object.
     """
 
     case: ScoredCase
@@ -32,8 +32,18 @@ class Judged:
     missed: np.ndarray
     false: np.ndarray
     best_score: np.ndarray
-    hit: np.ndarray
+    found: np.ndarray
     swallowed: np.ndarray
+
+    @property
+    def hit(self) -> np.ndarray:
+        """Detections of any score that found an object, bool ``(n,)``."""
+        return self.found >= 0
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Counted annotations that were found at the threshold, bool ``(annotations,)``."""
+        return ~self.missed & ~self.case.annotations.ignore
 
     @property
     def errors(self) -> int:
@@ -57,7 +67,7 @@ def judge(case: ScoredCase, rule: MatchRule, threshold: float) -> Judged:
     found = np.zeros(len(case.annotations), dtype=bool)
     found[match.found[match.hit & reported]] = True
     missed = ~found & ~case.annotations.ignore
-    return Judged(case, threshold, missed, match.false[reported], best, match.hit, ~match.hit & ~match.false)
+    return Judged(case, threshold, missed, match.false[reported], best, match.found, match.swallowed)
 
 
 def ranked_misses(judged: Sequence[Judged]) -> Ranked:

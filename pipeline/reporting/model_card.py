@@ -1,13 +1,18 @@
 """The model card: what a version was made for and how, read off its experiment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import ExperimentConfig
 from pipeline.config.detector import EfficientNetLite
 from pipeline.config.transforms import Window
 from pipeline.evaluation import Evaluation
-from pipeline.reporting.naming import metric_name, rule_text
+from pipeline.reporting.naming import counted, metric_name, rule_text, variable_name
+from pipeline.reporting.records import Promotion
+
+_FEW = 10  # patients: an interval of fewer is a guess
+_WIDE = 0.2
+_SCANNER = ("manufacturer", "manufacturer_model_name", "scanner")
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,67 @@ def card_rows(config: ExperimentConfig, evaluation: Evaluation, facts: Mapping[s
         CardRow("Right or wrong", rule_text(config.evaluation.match, unit)),
         CardRow("Threshold", f"{evaluation.threshold:.3f}, chosen on validation cases"),
         CardRow("Judged by", metric_name(evaluation.primary)),
+        CardRow("Tested on", _tested_on(evaluation)),
+        CardRow("Limits", limits(evaluation)),
         *(CardRow(heading, text) for heading, text in facts.items()),
         CardRow("Experiment", f"{config.name}, digest {config.digest()}, seed {config.seed}"),
     ]
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One change of champion, in words; ``forced``: against the policy, or by other means."""
+
+    at: str
+    change: str
+    reason: str
+    forced: bool
+
+
+def history_rows(task: str, history: Sequence[Promotion]) -> list[HistoryRow]:
+    """The newest change first."""
+    return [
+        HistoryRow(
+            at=one.at.replace("T", " ").removesuffix("+00:00") + (" UTC" if one.at.endswith("+00:00") else ""),
+            change=_change(one),
+            reason=one.reason,
+            forced=one.action not in ("promoted", "restored"),
+        )
+        for one in reversed(history)
+    ]
+
+
+def _change(one: Promotion) -> str:
+    before = f", in the place of version {one.previous}" if one.previous else ""
+    if one.version is None:
+        return f"no champion any more: {one.action}{before}"
+    return f"version {one.version} {one.action}{before}"
+
+
+def limits(evaluation: Evaluation) -> str:
+    """What the test set cannot tell, read off its counts: small parts, single scanners, wide intervals."""
+    told = [f"nothing is known of scans unlike these {counted(evaluation.counts['patients'], 'patient')}"]
+    primary = evaluation.metrics.get(evaluation.primary)
+    if primary is not None and primary.upper - primary.lower > _WIDE:
+        told.append(f"{metric_name(evaluation.primary)} is known to ± {(primary.upper - primary.lower) / 2:.2f} only")
+    for variable, levels in evaluation.strata_counts.items():
+        name = variable_name(variable)
+        few = [f"{level} ({counts['patients']})" for level, counts in levels.items() if counts["patients"] < _FEW]
+        if few:
+            told.append(f"{name} with fewer than {_FEW} patients: {', '.join(few)}")
+    single = [name for name in _SCANNER if len(evaluation.strata_counts.get(name, {})) <= 1]
+    if len(single) == len(_SCANNER):
+        told.append("scanners and sites are not told apart")
+    return "; ".join(told) + "."
+
+
+def _tested_on(evaluation: Evaluation) -> str:
+    counts = evaluation.counts
+    return (
+        f"{counted(counts['cases'], 'case')} of {counted(counts['patients'], 'patient')} with "
+        f"{counted(counts['objects'], 'object')}, {counted(counts['cases_without_objects'], 'case')} without any; "
+        f"test set {evaluation.test_set}"
+    )
 
 
 def kind_of(config: ExperimentConfig) -> str:
@@ -59,7 +122,7 @@ def _split(config: ExperimentConfig) -> str:
 def _input(config: ExperimentConfig, unit: str) -> str:
     intensity = config.preprocessing.intensity
     window = isinstance(intensity, Window)
-    values = f"{intensity.lower:g} … {intensity.upper:g}"
+    values = f"{intensity.lower:g} … {intensity.upper:g}".replace("-", "−")
     spacing = config.preprocessing.spacing
     grid = f"{' × '.join(f'{one:g}' for one in spacing)} {unit} spacing" if spacing else "each scan's own spacing"
     return f"{grid}; {f'values {values}' if window else f'percentiles {values} of each scan'}"

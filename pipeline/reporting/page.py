@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline.evaluation import Estimate, Evaluation
+from pipeline.reporting.confusion_table import ConfusionTable, confusion_table
 from pipeline.reporting.curve_charts import Chart, charts
 from pipeline.reporting.gallery import CasePicture
-from pipeline.reporting.model_card import CardRow, card_rows, kind_of
+from pipeline.reporting.model_card import CardRow, HistoryRow, card_rows, history_rows, kind_of
 from pipeline.reporting.naming import counted, interval, metric_name, number, short_name
 from pipeline.reporting.pictures import bytes_uri, panel_svg
 from pipeline.reporting.records import TaskReport
@@ -52,6 +53,18 @@ class Group:
 
 
 @dataclass(frozen=True)
+class SeenPicture:
+    """One picture of why the network says what it says; ``uri`` holds it."""
+
+    title: str
+    uri: str
+    alternative: str
+    shows: str
+    not_shown: str
+    checked: str
+
+
+@dataclass(frozen=True)
 class TaskView:
     anchor: str
     name: str
@@ -68,8 +81,10 @@ class TaskView:
     pictured_version: str
     points: bool
     left_out: int
-    features: str
+    seen: list[SeenPicture]
+    confusion: list[ConfusionTable]
     card: list[CardRow]
+    history: list[HistoryRow]
     case_columns: list[str]
     cases: list[list[str]]
     more_cases: int
@@ -92,6 +107,7 @@ class Budget:
 def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
     """Everything the template needs about one task."""
     lead = task.lead
+    seen = _seen(task, budget)
     groups, left_out = _gallery(task.pictures, budget)
     shown, none_shown = _viewer(task, budget)
     same_test_set = [one for one in task.evaluations if one.test_set == lead.test_set]
@@ -105,7 +121,7 @@ def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
         tiles=_tiles(lead),
         scores=score_tables(task),
         strata=strata_tables(task.name, same_test_set, numbers_of(task)),
-        differences=[difference_table(task.name, one, lead.confidence) for one in task.comparisons],
+        differences=[difference_table(task.name, one, lead.confidence, lead) for one in task.comparisons],
         charts=charts(task),
         viewer=shown,
         viewer_left_out=none_shown,
@@ -113,8 +129,10 @@ def task_view(task: TaskReport, anchor: str, budget: Budget) -> TaskView:
         pictured_version=short_name(task.name, task.pictured_version or lead.version),
         points=_points(task.pictures),
         left_out=left_out,
-        features=bytes_uri(task.feature_maps, "image/png") if task.feature_maps else "",
+        seen=seen,
+        confusion=[one for one in (confusion_table(task.name, lead),) if one is not None],
         card=card_rows(task.config, lead, task.facts, unit) if task.config else [],
+        history=history_rows(task.name, task.history),
         case_columns=columns,
         cases=cases,
         more_cases=more,
@@ -168,13 +186,24 @@ def _gallery(pictures: Sequence[CasePicture], budget: Budget) -> tuple[list[Grou
     return groups, left_out
 
 
+def _seen(task: TaskReport, budget: Budget) -> list[SeenPicture]:
+    """Those that fit."""
+    pictures = []
+    for one in task.explained:
+        uri = bytes_uri(one.png, "image/png")
+        if budget.take(len(uri)):
+            pictures.append(SeenPicture(one.title, uri, one.alternative, one.shows, one.not_shown, one.checked))
+    return pictures
+
+
 def _viewer(task: TaskReport, budget: Budget) -> tuple[Viewer | None, str]:
     """The viewer with the cases that fit, and a sentence where none of those chosen does."""
     views = task.views
     if views is None or not views.chosen:
         return None, ""
     kept = [one for one in views.cases if budget.take(embedded_bytes(one))]
-    shown = viewer(views, kept)
+    versions = [short_name(task.name, one) for one in (task.pictured_version or task.lead.version, views.other)]
+    shown = viewer(views, kept, versions)
     lost = (
         "" if shown else f"The viewer is left out: none of its {views.chosen} cases fits into this file's size limit."
     )

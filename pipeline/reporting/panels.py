@@ -55,8 +55,8 @@ class Outline:
 class Panel:
     """One picture ``(rows, columns, 3)`` uint8 with its outlines.
 
-    ``pixel_size`` is the width and height of a pixel in ``unit``. ``edges`` names the patient's side at the left and
-    top edge.
+    ``pixel_size`` is the width and height of a pixel in ``unit``. ``edges`` names the patient's side at the left, top,
+    right and bottom edge.
     """
 
     picture: np.ndarray
@@ -64,7 +64,7 @@ class Panel:
     caption: str
     pixel_size: tuple[float, float]
     unit: str
-    edges: tuple[str, str] | None = None
+    edges: tuple[str, str, str, str] | None = None
 
     @property
     def aspect(self) -> float:

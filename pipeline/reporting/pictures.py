@@ -107,8 +107,12 @@ def _letters(root: Tree.Element, panel: Panel, unit: float) -> None:
     if panel.edges is None:
         return
     rows, columns = panel.picture.shape[:2]
-    _text(root, panel.edges[0], 1.5 * unit, rows * panel.aspect / 2 + 2 * unit, unit * 5, "letter")
-    _text(root, panel.edges[1], columns / 2 - 2 * unit, 5.5 * unit, unit * 5, "letter")
+    left, top, right, bottom = panel.edges
+    height = rows * panel.aspect
+    _text(root, left, 1.5 * unit, height / 2 + 2 * unit, unit * 5, "letter")
+    _text(root, top, columns / 2 - 2 * unit, 5.5 * unit, unit * 5, "letter")
+    _text(root, right, columns - 5 * unit, height / 2 + 2 * unit, unit * 5, "letter")
+    _text(root, bottom, columns / 2 - 2 * unit, height - 1.5 * unit, unit * 5, "letter")
 
 
 def _scale_bar(root: Tree.Element, panel: Panel, columns: float, height: float, unit: float) -> None:

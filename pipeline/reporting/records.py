@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pipeline.config import ExperimentConfig
 from pipeline.evaluation import Comparison, Evaluation
+from pipeline.reporting.explained import ExplainedPicture
 from pipeline.reporting.gallery import CasePicture
 from pipeline.reporting.viewed import CaseViews
 
@@ -49,6 +50,17 @@ class Page:
     how: str = ""
 
 
+@dataclass(frozen=True)
+class Promotion:
+    """One change of champion: when (ISO), what was done, the versions' numbers after and before, and why."""
+
+    at: str
+    action: str
+    version: str | None
+    previous: str | None
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class TaskReport:
     """One task: a model name, its versions, and what is known of them.
@@ -62,8 +74,9 @@ class TaskReport:
         pictures: from `pipeline.reporting.gallery.gallery`.
         views: from `pipeline.reporting.viewed.case_views`, what the viewer holds.
         pictured_version: the version whose errors the pictures and the viewer show.
-        feature_maps: PNG from `pipeline.reporting.features.feature_maps`.
+        explained: why the network says what it says, from `pipeline.reporting.explained`.
         facts: further rows of the model card: training cases and patients, seconds, weights digest, run address.
+        history: the champions of the name, oldest first.
     """
 
     name: str
@@ -74,8 +87,9 @@ class TaskReport:
     pictures: tuple[CasePicture, ...] = ()
     views: CaseViews | None = None
     pictured_version: str = ""
-    feature_maps: bytes | None = None
+    explained: tuple[ExplainedPicture, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Promotion, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.evaluations:
@@ -83,7 +97,10 @@ class TaskReport:
 
     @property
     def lead(self) -> Evaluation:
-        """The champion's evaluation, or the newest one's where no champion is among them."""
+        """The evaluation of the version that is pictured; else the champion's, or the newest one's."""
+        pictured = [one for one in self.evaluations if one.version == self.pictured_version]
+        if pictured:
+            return pictured[-1]
         held = [one for one in self.evaluations if one.version == self.champion]
         return held[-1] if held else self.evaluations[-1]
 

@@ -8,7 +8,8 @@ What a caller does::
                        intensity=config.preprocessing.intensity)          # pipeline.reporting.viewed
     maps = feature_maps({"1/1": array, "1/2": array, "1/4": array}, image)  # pipeline.reporting.features
     task = TaskReport(name="lesions", evaluations=(one, two), comparisons=(compare(one, two, ...),),
-                      champion=two.version, config=config, pictures=pictures, views=views, feature_maps=maps,
+                      champion=two.version, config=config, pictures=pictures, views=views,
+                      explained=(feature_picture(maps),),                 # pipeline.reporting.explained
                       facts={"Training cases": "41 of 24 patients"})
     data = ReportData(title="Lesions and cells", created="2026-11-22 14:05 UTC", tasks=(task, another),
                       ingest=IngestReport.of(summary.files, volumes=len(summary.volume_ids)),

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.config.data import DataConfig
 from pipeline.detections import Detections
+from pipeline.explanation.detection import ExplainedDetection
 from pipeline.explanation.saliency import Saliency
 from pipeline.geometry import Boxes, Grid
 from pipeline.reporting.display import Intensity, grey_range, to_picture
@@ -28,6 +30,7 @@ def saliency_png(
     maps: Sequence[tuple[str, Saliency]],
     *,
     intensity: Intensity | None = None,
+    bare: bool = True,
 ) -> bytes:
     """The surroundings of a detection, first bare with its box, then under each map.
 
@@ -39,6 +42,7 @@ def saliency_png(
         maps: caption and map; each is coloured relative to its own strongest values: red raised the score, blue
             lowered it.
         intensity: how grey values are shown (see `display.grey_range`).
+        bare: whether the bare picture comes first.
     """
     boxes = detections.boxes[index : index + 1]
     region = Region.around(boxes, 0, grid)
@@ -47,15 +51,56 @@ def saliency_png(
     plane = np.asarray(image if slice_index is None else image[..., slice_index : slice_index + 1][..., 0])
     grey = to_picture(plane, shown).transpose(2, 1, 0).astype(np.float64)  # (3, i, j)
     mark = Marks("detection", boxes, np.zeros(1, dtype=bool), detections.scores[index : index + 1])
-    bare = replace(mark, scores=None)
+    outline = replace(mark, scores=None)
     where = f"detection {index + 1}" + ("" if slice_index is None else f", slice {slice_index + 1} of {grid.shape[2]}")
-    panels = [_panel(grey, grid, mark, region, slice_index, where)]
+    panels = [_panel(grey, grid, mark, region, slice_index, where)] if bare else []
     for caption, one in maps:
         values = one.on(_plane_grid(grid, slice_index)).reshape(grid.shape[:2])
-        panels.append(_panel(_tinted(grey, values, region), grid, bare, region, slice_index, caption))
+        panels.append(_panel(_tinted(grey, values, region), grid, outline, region, slice_index, caption))
     buffer = io.BytesIO()
     montage([draw(one) for one in panels]).save(buffer, format="PNG", optimize=False, compress_level=4)
     return buffer.getvalue()
+
+
+def explained_png(
+    image: Image,
+    detections: Detections,
+    index: int,
+    explained: ExplainedDetection,
+    data: DataConfig,
+    intensity: Intensity | None,
+) -> dict[str, bytes]:
+    """PNG by name: ``saliency``, the detection, its map and that of random weights; ``sanity``, its map beside those of
+    networks with more and more random layers, each with its likeness to the true one.
+
+    Args:
+        image: ``(channel, i, j[, k])`` on the grid of the detections.
+        detections: of the scan.
+        index: of the one explained.
+        explained: its maps.
+        data: of the experiment; where that works in pixels, the maps lie in a world of pixels too.
+        intensity: how grey values are shown.
+    """
+    grid = Grid.of_pixels(detections.boxes.grid.shape) if data.in_pixels else detections.boxes.grid
+    boxes = Boxes(detections.boxes.lower, detections.boxes.upper, grid)
+    placed = replace(detections, boxes=boxes)
+    sides = (
+        ("red raised the score, blue lowered it", explained.saliency),
+        ("the same with random weights", explained.random),
+    )
+    forgotten = tuple(
+        (f"random down to the {level.layers}: correlation {_known(level.signed)}", one)
+        for level, one in zip(explained.sanity.cascade, explained.cascade, strict=True)
+    )
+    levels = (("trained weights", explained.saliency), *forgotten)
+    return {
+        "saliency": saliency_png(image, grid, placed, index, sides, intensity=intensity),
+        "sanity": saliency_png(image, grid, placed, index, levels, intensity=intensity, bare=False),
+    }
+
+
+def _known(value: float) -> str:
+    return "unknown" if value != value else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _panel(picture: np.ndarray, grid: Grid, mark: Marks, region: Region, slice_index: int | None, text: str) -> Panel:

@@ -139,14 +139,17 @@ def _score_rows(task: TaskReport, group: Sequence[Evaluation]) -> list[ScoreRow]
     return rows
 
 
-def difference_table(task: str, comparison: Comparison, confidence: float) -> DifferenceTable:
+def difference_table(
+    task: str, comparison: Comparison, confidence: float, of: Evaluation | None = None
+) -> DifferenceTable:
+    """``of``: an evaluation of one of the versions on the same cases, which knows the borders between sizes."""
     shares = {name: one for name, one in comparison.differences.items() if is_share(name)}
     axis = difference_axis(list(shares.values()))
     a, b = short_name(task, comparison.version_a), short_name(task, comparison.version_b)
     ordered = dict.fromkeys([comparison.primary, *shares])
     lower_better = [metric_name(name) for name in ordered if not higher_is_better(name)]
     exception = f" ({', '.join(lower_better)}: left of 0)" if lower_better else ""
-    strata_caption, strata_axis, strata = stratum_differences(task, comparison, confidence)
+    strata_caption, strata_axis, strata = stratum_differences(task, comparison, confidence, of)
     return DifferenceTable(
         version_a=a,
         version_b=b,

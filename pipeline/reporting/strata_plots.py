@@ -139,9 +139,12 @@ def _holds(counts: dict[str, int]) -> str:
 
 
 def stratum_differences(
-    task: str, comparison: Comparison, confidence: float
+    task: str, comparison: Comparison, confidence: float, of: Evaluation | None = None
 ) -> tuple[str, Markup, list[StratumDifferenceRow]]:
-    """Caption, axis and rows of two versions' differences by part; no rows where the comparison has no strata."""
+    """Caption, axis and rows of two versions' differences by part; no rows where the comparison has no strata.
+
+    ``of``: an evaluation of one of them, which knows the borders between sizes.
+    """
     every = [one for levels in comparison.strata.values() for one in levels.values()]
     if not every:
         return "", Markup(""), []
@@ -153,7 +156,14 @@ def stratum_differences(
         "of five tries."
     )
     rows = [
-        _difference_row(variable if level == next(iter(levels)) else "", level, one, axis, names, confidence)
+        _difference_row(
+            variable if level == next(iter(levels)) else "",
+            _level_name(of, variable, level) if of is not None else level,
+            one,
+            axis,
+            names,
+            confidence,
+        )
         for variable, levels in comparison.strata.items()
         for level, one in levels.items()
     ]

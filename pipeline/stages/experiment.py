@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.split import CaseSplit, split_cases
-from pipeline.errors import DatasetError, SourceError
+from pipeline.errors import DatasetError, SourceError, TrackingError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
@@ -70,22 +70,38 @@ def data_of(record: VersionRecord, config: ExperimentConfig, settings: Settings)
 
     Raises:
         DatasetError: volumes or annotations have changed since.
+        TrackingError: the run does not say any more what they were.
     """
-    kept = json.loads((run_folder(settings, record.run_id, DATASETS) / VOLUMES).read_text(encoding="utf-8"))
+    volume_ids, digest = _kept_of(record, settings)
     try:
-        volumes = _from_catalog(settings, ids=kept["volume_ids"])
+        volumes = _from_catalog(settings, ids=volume_ids)
     except SourceError as error:
         raise DatasetError(
             f"the data of {record.spec} are no longer in the store of {settings.home}: {error}; "
             f"ingest {config.data.source} again"
         ) from error
     split = split_cases(config.data, volumes, config.seed)
-    if split.digest != kept["digest"]:
+    if split.digest != digest:
         raise DatasetError(
             f"the annotations that {record.spec} was made from have changed (digest {split.digest} instead of "
-            f"{kept['digest']}): evaluate it with --data, or train again"
+            f"{digest}): evaluate it with --data, or train again"
         )
     return ExperimentData(tuple(volumes), split)
+
+
+def _kept_of(record: VersionRecord, settings: Settings) -> tuple[list[str], str]:
+    """The volume ids of a version's data, and the digest of their split."""
+    instead = "evaluate it with --data, or train again"
+    try:
+        path = run_folder(settings, record.run_id, DATASETS) / VOLUMES
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return list(kept["volume_ids"]), str(kept["digest"])
+    except TrackingError as error:
+        told = f"nothing says any more what {record.spec} was made from: {error}; {instead}"
+        raise TrackingError(told) from (error.__cause__ or error)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        told = f"what {record.spec} was made from is damaged in run {record.run_id} ({type(error).__name__}: {VOLUMES})"
+        raise TrackingError(f"{told}; {instead}") from error
 
 
 def volumes_record(data: ExperimentData) -> dict[str, object]:

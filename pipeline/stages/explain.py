@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,9 @@ from pipeline.explanation.detection import ExplainedDetection, explain_detection
 from pipeline.explanation.features import seen_window
 from pipeline.explanation.scan import NetworkScan
 from pipeline.explanation.translation import TranslationReport, translation_of_scan
-from pipeline.geometry import Boxes, Grid
 from pipeline.inference.detect import VolumeDetector
 from pipeline.progress import Progress
-from pipeline.reporting.saliency import saliency_png
+from pipeline.reporting.saliency import explained_png
 from pipeline.reporting.translation import translation_png
 from pipeline.settings import Settings
 from pipeline.sources.options import ReadOptions
@@ -65,8 +64,8 @@ def explain_version(
 ) -> Explained:
     """Explain one detection of a registered version in one scan.
 
-    ``out`` gets ``saliency.png`` (where there is a detection), ``feature_maps.png``, ``translation.png`` and
-    ``explanation.json``. Nothing is taken into the catalog.
+    ``out`` gets ``saliency.png`` and ``sanity.png`` (where there is a detection), ``feature_maps.png``,
+    ``translation.png`` and ``explanation.json``. Nothing is taken into the catalog.
 
     Args:
         version: ``name/3`` or ``name@champion``.
@@ -96,11 +95,14 @@ def explain_version(
     found = detector.detect(image, loaded.grid, loaded.volume_id)
     _check_number(number, len(found))
     scan = NetworkScan.of(image, loaded.grid, bundle.config)
-    index, pictures, detection = number - 1, {}, None
+    index, detection = number - 1, None
+    pictures: dict[str, bytes] = {}
     begin(2)
     if len(found):
         detection = explain_detection(detector.network, bundle.config, scan, found, index)
-        pictures["saliency.png"] = _saliency_picture(image, found, index, detection, bundle)
+        config = bundle.config
+        drawn = explained_png(image, found, index, detection, config.data, config.preprocessing.intensity)
+        pictures |= {f"{name}.png": png for name, png in drawn.items()}
     begin(3)
     centres = scan.boxes(found.boxes).centres
     point = centres[index] if len(found) else (np.array(scan.grid.shape) - 1) / 2
@@ -140,19 +142,6 @@ def _one_scan(data: DataConfig, path: Path, settings: Settings) -> LoadedScan:
 def _check_number(number: int, detections: int) -> None:
     if number < 1 or number > max(detections, 1):
         raise DatasetError(f"the scan has {detections} detections: choose one of 1 … {detections}, got {number}")
-
-
-def _saliency_picture(
-    image: np.ndarray, found: Detections, index: int, detection: ExplainedDetection, bundle: Bundle
-) -> bytes:
-    maps = (
-        ("red raised the score, blue lowered it", detection.saliency),
-        ("the same with random weights", detection.random),
-    )
-    # Where the network works in pixels, the maps lie in a world of pixels too.
-    grid = Grid.of_pixels(found.boxes.grid.shape) if bundle.config.data.in_pixels else found.boxes.grid
-    placed = replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, grid))
-    return saliency_png(image, grid, placed, index, maps, intensity=bundle.config.preprocessing.intensity)
 
 
 def _chosen(found: Detections, index: int) -> dict[str, object]:

@@ -1,37 +1,19 @@
 """Pictures of a version: its figures, what its network sees, and how steady it is."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from pipeline.datasets.cases import Case
-from pipeline.detectors.bundle import Bundle
 from pipeline.evaluation import Evaluation
-from pipeline.explanation.features import SeenWindow, seen_window
-from pipeline.explanation.scan import NetworkScan
-from pipeline.explanation.translation import TranslationReport
+from pipeline.evaluation.pooled import Pooled
+from pipeline.explanation.features import SeenWindow
+from pipeline.reporting.confusion_figure import confusion_png
 from pipeline.reporting.display import flips
 from pipeline.reporting.features import feature_maps
 from pipeline.reporting.figures import save_figures
-from pipeline.reporting.translation import translation_png
-from pipeline.tracking.run import TrackedRun
-
-TRANSLATION = "explanation/translation.json"
-
-
-def seen_by_network(bundle: Bundle, case: Case) -> bytes:
-    """Feature maps, from the finest resolution to the coarsest, of the window about the case's largest object, as PNG.
-
-    A case without an object is shown about its middle.
-    """
-    scan = NetworkScan.of(case.array, case.grid, bundle.config)
-    boxes = scan.boxes(case.annotations.boxes)
-    point = (np.array(scan.grid.shape) - 1) / 2
-    if len(boxes):
-        point = boxes.centres[int(np.argmax(boxes.sizes.prod(axis=1)))]
-    return features_png(seen_window(bundle.network, bundle.config, scan, point.tolist()))
+from pipeline.reporting.forest import strata_png
+from pipeline.reporting.group_figure import group_png
 
 
 def features_png(seen: SeenWindow) -> bytes:
@@ -48,15 +30,22 @@ def metrics_picture(evaluation: Evaluation) -> bytes:
         return save_figures(evaluation, Path(folder))[0].read_bytes()
 
 
-def log_pictures(run: TrackedRun, bundle: Bundle, case: Case) -> None:
-    run.log_image("figures/feature_maps.png", seen_by_network(bundle, case))
+def evaluation_pictures(evaluation: Evaluation) -> dict[str, bytes]:
+    """PNG by name: ``strata`` and ``confusion``, where the evaluation has them."""
+    one = evaluation
+    pictures = {"strata": strata_png(one.version, one.primary, one.metrics, one.strata, one.strata_counts)}
+    if one.confusion is not None:
+        pictures["confusion"] = confusion_png(f"{one.version} at score {one.threshold:.2f}", one.confusion)
+    return {name: png for name, png in pictures.items() if png is not None}
 
 
-def log_translation(run: TrackedRun, report: TranslationReport) -> None:
-    """The translation test's figures as metrics, its curve as picture and as ``explanation/translation.json``."""
-    run.log_metrics(report.metrics())
-    run.log_json(TRANSLATION, {name: known(value) for name, value in report.to_json().items()})
-    run.log_image("figures/translation.png", translation_png(report))
+def group_pictures(title: str, pooled: Pooled, children: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """PNG by name: ``children``, every version beside the pooled figures, and ``strata`` where there are any."""
+    pictures = {
+        "children": group_png(title, pooled.metrics, children),
+        "strata": strata_png(title, pooled.primary, pooled.metrics, pooled.strata, pooled.strata_counts),
+    }
+    return {name: png for name, png in pictures.items() if png is not None}
 
 
 def known(value: object) -> object:

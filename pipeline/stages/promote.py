@@ -7,14 +7,17 @@ import pandas as pd
 from pipeline.config import Policy
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle
-from pipeline.errors import CellscanError, DatasetError
-from pipeline.evaluation.decision import PolicyDecision, decide
+from pipeline.errors import CellscanError, DatasetError, ModelError, TrackingError
+from pipeline.evaluation import Evaluation
+from pipeline.evaluation.decision import Earlier, PolicyDecision, decide
 from pipeline.progress import Progress
 from pipeline.settings import Settings
-from pipeline.stages.compare import compare_versions, evaluations_on_common_cases
+from pipeline.stages.compare import compare_records, on_same_terms
 from pipeline.stages.scoring import own_evaluation
 from pipeline.tracking import registry
-from pipeline.tracking.champions import Action, ChampionMoved, Champions, Change, champions, change_champion, refuse
+from pipeline.tracking.champions import ChampionMoved, Champions, champions, change_champion, refuse
+from pipeline.tracking.history import Action, Change
+from pipeline.tracking.run import TEST_SET_TAG
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,10 @@ def promote_version(
 ) -> PromotionDecision:
     """Make a version the champion if a policy allows it; either way the reason is kept on the version in MLflow.
 
-    The first version becomes champion. A later one is judged against the champion on its own test set, of which no
-    patient may have shaped either. One that was champion before and was replaced or rolled back comes back by
+    It is judged against the champion, on a test set of which no patient may have shaped either: the one on which both
+    were scored by the same match rule, or else the champion's, less the cases that shaped the challenger, by the
+    champion's rule. Without a champion the last one that still exists counts; a very first version must find
+    something. A version that was champion before and was replaced or rolled back comes back by
     `rollback_champion` or by force alone, so that no schedule undoes what a person decided.
 
     Args:
@@ -63,31 +68,37 @@ def promote_version(
     challenger = registry.resolve(settings, f"{name}/{version}")
     known = champions(settings, name)
     if known.current == challenger.version:
-        return PromotionDecision(True, "it is the champion already", known.current, known.current)
-    margin = Bundle.load(challenger.bundle_folder).config.evaluation.promotion_margin
-    asked = (policy or Policy()).with_margin(margin)
+        return _already(challenger)
+    asked = policy or Policy()
     decision = _judge(challenger, known, asked, settings, force, progress)
     reason = "; ".join(decision.reasons)
     if not decision.promoted and not force:
-        return _refuse(challenger, known.current, reason, asked, settings)
+        return _not_promoted(challenger, reason, asked, settings)
     # The first version needs no force, and takes no note of it.
     forced = force and (known.current is not None or not decision.promoted)
     action: Action = "forced" if forced else "promoted"
     if forced:
         reason = f"forced; the policy {'holds' if decision.promoted else 'does not hold'}: {reason}"
-    change = Change.now(action, challenger.version, known.current, reason, asked.digest())
+    change = Change.now(action, challenger.version, known.current, reason, asked.title)
     try:
-        change_champion(settings, known, change)
+        change_champion(settings, known, change, asked)
     except ChampionMoved as error:
-        return _refuse(challenger, champions(settings, name).current, str(error), asked, settings)
+        return _not_promoted(challenger, str(error), asked, settings)
     return PromotionDecision(True, reason, challenger.version, known.current, asked.digest(), forced)
 
 
-def _refuse(
-    challenger: registry.VersionRecord, champion: str | None, reason: str, policy: Policy, settings: Settings
+def _already(challenger: registry.VersionRecord) -> PromotionDecision:
+    return PromotionDecision(True, "it is the champion already", challenger.version, challenger.version)
+
+
+def _not_promoted(
+    challenger: registry.VersionRecord, reason: str, policy: Policy, settings: Settings
 ) -> PromotionDecision:
-    refuse(settings, challenger.name, challenger.version, f"not promoted: {reason}", policy.digest())
-    return PromotionDecision(False, reason, champion, champion, policy.digest())
+    now = champions(settings, challenger.name).current
+    if now == challenger.version:  # the same was asked for twice at once
+        return _already(challenger)
+    refuse(settings, challenger.name, challenger.version, f"not promoted: {reason}", policy)
+    return PromotionDecision(False, reason, now, now, policy.digest())
 
 
 def _judge(
@@ -102,7 +113,7 @@ def _judge(
     if replaced is not None:
         return PolicyDecision(False, (_told_of(replaced, challenger),))
     try:
-        return _decide(challenger, known.current, policy, settings, progress)
+        return _decide(challenger, known, policy, settings, progress)
     except CellscanError as error:
         # What is forced must not fail because it cannot be judged.
         if not force and not isinstance(error, DatasetError):
@@ -112,23 +123,82 @@ def _judge(
 
 def _decide(
     challenger: registry.VersionRecord,
-    champion: str | None,
+    known: Champions,
     policy: Policy,
     settings: Settings,
     progress: Progress | None,
 ) -> PolicyDecision:
     own = own_evaluation(challenger, settings)
-    holder = None if champion is None else registry.resolve(settings, f"{challenger.name}/{champion}")
-    trained_on = tuple(
-        told for record in (challenger, holder) if record for told in _trained_on(record, challenger.spec, own.cases)
-    )
-    if trained_on:
-        return PolicyDecision(False, trained_on)
-    if holder is None:
-        return decide(own, None, None, policy)
-    comparison = compare_versions(holder.spec, challenger.spec, settings, progress)
-    before, after = evaluations_on_common_cases(holder, challenger, settings, progress)
-    return decide(after, before, comparison, policy)
+    against = _judged_against(known, settings)
+    before = own if against is None else own_evaluation(against, settings)
+    if on_same_terms(before, own):
+        trained_on = tuple(
+            told for one in (challenger, against) if one for told in _trained_on(one, challenger.spec, own.cases)
+        )
+        if trained_on:
+            return PolicyDecision(False, trained_on)
+    if against is None:
+        return _with(decide(own, None, None, policy), _told_of_test_set(own, own, challenger, settings))
+    on = compare_records(against, challenger, settings, progress, terms_of="first")
+    earlier = _best_before(known, on.second, policy, settings)
+    decision = decide(on.second, on.first, on.comparison, policy, earlier)
+    told = [_told_of_test_set(on.second, before, challenger, settings)]
+    if known.current is None:
+        told.append(f"no version is the champion: {against.spec} is the last one that still exists")
+    return _with(decision, *told)
+
+
+def _with(decision: PolicyDecision, *told: str) -> PolicyDecision:
+    return PolicyDecision(decision.promoted, (*decision.reasons, *told))
+
+
+def _judged_against(known: Champions, settings: Settings) -> registry.VersionRecord | None:
+    """The champion; where none holds the alias (it was deleted, or the alias was), the last one that still exists."""
+    numbers: tuple[str, ...] = known.earlier if known.current is None else (known.current,)
+    there = set(registry.versions(settings, known.name))
+    last = next((number for number in numbers if number in there), None)
+    return None if last is None else registry.resolve(settings, f"{known.name}/{last}")
+
+
+def _told_of_test_set(
+    judged: Evaluation, whole: Evaluation, challenger: registry.VersionRecord, settings: Settings
+) -> str:
+    """On what was judged, and after how many tries on it: the best of many looks better than it is.
+
+    Args:
+        judged: the challenger's figures on what was judged.
+        whole: of the version whose own test set that is, or is part of.
+        challenger: whose name's versions are counted; those that were deleted cannot be.
+        settings: where they are.
+    """
+    judged_before = registry.versions(settings, challenger.name, {TEST_SET_TAG: whole.test_set})
+    tries = len({*judged_before, challenger.version})
+    told = f"judged on the test set of {whole.version} ({whole.test_set})"
+    if judged.test_set != whole.test_set:
+        told += (
+            f", of which {judged.counts['patients']} of {whole.counts['patients']} patients shaped neither version "
+            f"({judged.test_set})"
+        )
+    how_many = "the first version" if tries == 1 else f"one of {tries} versions"
+    return f"{told}, {how_many} of {challenger.name} judged on it"
+
+
+def _best_before(known: Champions, candidate: Evaluation, policy: Policy, settings: Settings) -> Earlier | None:
+    """The best champion before the present one among those that were scored as the candidate was.
+
+    One that was rolled back is none of them: a person decided against it.
+    """
+    figure = policy.primary.metric or candidate.primary
+    found = []
+    for number in sorted(set(known.earlier) - {known.current}, key=int):
+        try:
+            record = registry.resolve(settings, f"{known.name}/{number}")
+            own = own_evaluation(record, settings)
+        except (ModelError, TrackingError):  # deleted since
+            continue
+        if (own.test_set, own.match_rule) == (candidate.test_set, candidate.match_rule) and figure in own.metrics:
+            found.append(Earlier(record.spec, own.metrics[figure].value))
+    return max(found, key=lambda one: one.value, default=None)
 
 
 def _trained_on(record: registry.VersionRecord, owner: str, cases: pd.DataFrame) -> list[str]:

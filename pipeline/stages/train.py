@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import ExperimentConfig
+from pipeline.config.data import FoldSplit
 from pipeline.detectors.bundle import Bundle
 from pipeline.evaluation import Evaluation, evaluate
-from pipeline.explanation.translation import translation_report
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.stages.experiment import DATASETS, VOLUMES, ExperimentData, case_rows, experiment_data, volumes_record
-from pipeline.stages.pictures import log_pictures, log_translation
-from pipeline.stages.scoring import EVALUATION, log_evaluation
+from pipeline.stages.explaining import log_explanation
+from pipeline.stages.scoring import EVALUATION, log_evaluation, own_evaluation
 from pipeline.tracking.dataset import CaseTable
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, register, resolve
-from pipeline.tracking.run import PRIMARY_TAG, TEST_SET_TAG, TrackedRun, run_folder, tracked_run
+from pipeline.tracking.run import PRIMARY_TAG, TEST_SET_TAG, TrackedRun, tracked_run
 from pipeline.tracking.session import prepare
 from pipeline.training.train import TrainingResult, train
 
@@ -72,7 +72,7 @@ def train_version(
         "cellscan.config_digest": config.digest(),
         "cellscan.dataset_digest": data.split.digest,
     }
-    with tracked_run(settings, config.name, key, tags, f"train {config.name} {key[:6]}", parent) as run:
+    with tracked_run(settings, config.name, key, tags, _title(config, key), parent) as run:
         if run.finished:
             return _finished(config, run, settings)
         folder = settings.runs / key
@@ -92,8 +92,7 @@ def train_version(
         test = CaseTable(config.name, evaluation.test_set, "test", case_rows(data.split.test))
         run.link_figures(resolve(settings, evaluation.version).model_id, test)
         log_evaluation(run, evaluation)
-        log_pictures(run, bundle, data.split.test[0])
-        log_translation(run, translation_report(bundle, data.split.test, settings.device, progress))
+        log_explanation(run, bundle, data.split.test, settings, progress)
         run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
     return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
 
@@ -161,9 +160,15 @@ def _version_tags(tags: dict[str, str], evaluation: Evaluation) -> dict[str, str
     }
 
 
+def _title(config: ExperimentConfig, key: str) -> str:
+    split = config.data.split
+    fold = f" fold {split.fold}" if isinstance(split, FoldSplit) else ""
+    return f"train {config.name}{fold} seed {config.training_seed} {key[:6]}"
+
+
 def _finished(config: ExperimentConfig, run: TrackedRun, settings: Settings) -> TrainedVersion:
     record = resolve(settings, str(run.tag(VERSION_TAG)))
-    evaluation = Evaluation.load(run_folder(settings, run.run_id, EVALUATION))
+    evaluation = own_evaluation(record, settings)
     seconds = float(run.tag(SECONDS_TAG) or "nan")
     return TrainedVersion(config.name, record.version, run.run_id, seconds, True, evaluation)
 

@@ -1,65 +1,40 @@
-"""Who the champion of a name was, is and why: a history in MLflow that two processes cannot write at once.
+"""Who the champion of a name was, is and why, and how another becomes it: never two processes at once.
 
-MLflow moves an alias for whoever asks last. It never changes a parameter of a run, though, and refuses a second value
-in the database itself. So each change of champion is one parameter of one run, named by its number: of two processes
-that both write number 7, on whatever machines, one gets it and the other is told. ``@champion`` follows that history.
-The run is bound to the name in the moment in which the name is registered, by the name's tag ``cellscan.champions``.
+MLflow moves an alias for whoever asks last. So the history decides (`pipeline.tracking.history`), in which only one
+process can write the next change, and ``@champion`` follows it.
 """
 
-import hashlib
-import json
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Literal
+from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from pipeline.config import Policy
 from pipeline.errors import ModelError, TrackingError
-from pipeline.process import host
 from pipeline.settings import Settings
 from pipeline.tracking.asking import asking, is_absent
+from pipeline.tracking.history import (
+    CHAMPION,
+    SETTLED_TAG,
+    Change,
+    alias_holder,
+    bound_run,
+    changes_in,
+    history_of,
+    host_digest,
+    is_followed,
+    keep_policy,
+    now,
+    write,
+)
 from pipeline.tracking.session import connect, prepare
 
-CHAMPION = "champion"
-RUN_TAG = "cellscan.champions"  # on the registered name: the run that holds the history
 REASON_TAG = "cellscan.promotion_reason"
-_SETTLED_TAG = "cellscan.settled"  # on that run: up to which change @champion has followed
-_REASON_LENGTH = 2000  # MLflow keeps 6000 characters of a parameter; the version's tag holds the whole reason
 _LOCK_SECONDS = 60
-_DEFAULT_EXPERIMENT = "0"
-Action = Literal["promoted", "forced", "restored", "moved outside of cellscan"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change of champion. ``policy`` is the digest of what was asked for; ``host`` that of where it happened."""
-
-    action: Action
-    version: str | None
-    previous: str | None
-    reason: str
-    policy: str
-    at: str
-    host: str
-    key: str
-
-    @classmethod
-    def now(cls, action: Action, version: str | None, previous: str | None, reason: str, policy: str = "") -> "Change":
-        return cls(action, version, previous, reason, policy, _now(), _host(), uuid.uuid4().hex)
-
-    @classmethod
-    def parse(cls, text: str) -> "Change":
-        return cls(**json.loads(text))
-
-    def text(self) -> str:
-        short = replace(self, reason=_shortened(self.reason))
-        return json.dumps(asdict(short), ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -108,14 +83,16 @@ def champions(settings: Settings, name: str) -> Champions:
     prepare(settings)
     client = connect(settings)
     with asking(f"for the champions of {name!r}"):
-        if _tag_of_name(client, name) is None and alias_holder(client, name) is None:
+        if bound_run(client, name) is None and alias_holder(client, name) is None:
             return Champions(name, ())
         with _alone(settings, name):
-            return _settled(client, name, _run_of(client, name))
+            return _settled(client, name)
 
 
-def change_champion(settings: Settings, known: Champions, change: Change) -> None:
+def change_champion(settings: Settings, known: Champions, change: Change, policy: Policy | None = None) -> None:
     """Write the next change of ``known`` into the history, on the versions, and move ``@champion``.
+
+    ``policy`` is what was asked for, if anything was; its text is kept with the history.
 
     Raises:
         ChampionMoved: there is a later change than ``known`` has; nothing was changed.
@@ -123,94 +100,101 @@ def change_champion(settings: Settings, known: Champions, change: Change) -> Non
     """
     client = connect(settings)
     with asking(f"to make {known.name}/{change.version} the champion"), _alone(settings, known.name):
-        run_id = _run_of(client, known.name)
-        taken = _write(client, run_id, len(known.changes) + 1, change)
+        run = history_of(client, known.name)
+        if len(changes_in(run)) < len(known.changes):
+            raise ChampionMoved(f"the history of {known.name} was lost meanwhile; nothing was changed; try again")
+        keep_policy(client, run.info.run_id, policy)
+        taken = write(client, run.info.run_id, len(known.changes) + 1, change)
         if taken is not None:
             raise ChampionMoved(_told_of(taken, known))
-        _follow(client, known.name, run_id)
+        _follow(client, known.name, run.info.run_id)
 
 
-def refuse(settings: Settings, name: str, version: str, reason: str, policy: str = "") -> None:
-    """Say on a version why it was not promoted."""
+def refuse(settings: Settings, name: str, version: str, reason: str, policy: Policy | None = None) -> None:
+    """Say on a version why it was not promoted; one that is the champion by now keeps what made it that."""
     prepare(settings)
+    client = connect(settings)
     tags = {
         "cellscan.promotion": "refused",
         REASON_TAG: reason,
         "cellscan.promotion_forced": "false",
-        "cellscan.promotion_policy": policy,
-        **_when(_now(), _host()),
+        "cellscan.promotion_policy": policy.title if policy else "",
+        **_when(now(), host_digest()),
     }
-    with asking(f"to keep on {name}/{version} why it was not promoted"):
-        _tag(connect(settings), name, version, tags)
+    with asking(f"to keep on {name}/{version} why it was not promoted"), _alone(settings, name):
+        run_id = history_of(client, name).info.run_id
+        if _settled(client, name).current == version:
+            return
+        keep_policy(client, run_id, policy)
+        _tag(client, name, version, tags)
+        changes = changes_in(client.get_run(run_id))
+        if changes and changes[-1].version == version:  # made the champion between the two, on another machine
+            _tell(client, name, changes[-1])
 
 
-def alias_holder(client: MlflowClient, name: str) -> str | None:
-    """The number of the version that holds ``@champion`` now, if one does."""
+def catch_up(settings: Settings, client: MlflowClient, name: str) -> None:
+    """Let ``@champion`` follow a change whose writer was killed before the alias moved; else nothing is written."""
+    bound = bound_run(client, name)
+    if bound is None:
+        return
     try:
-        return str(client.get_model_version_by_alias(name, CHAMPION).version)
+        run = client.get_run(bound)
     except MlflowException as error:
-        if is_absent(error, CHAMPION):
-            return None
+        if is_absent(error):
+            return
         raise
+    if not is_followed(run):
+        champions(settings, name)
 
 
-def new_history(client: MlflowClient, name: str, experiment_id: str) -> str:
-    """An empty history, not yet bound to a name.
-
-    Returns:
-        The run's id.
-    """
-    tags = {"cellscan.kind": "champions", "cellscan.name": name, _SETTLED_TAG: "0"}
-    run_id = str(client.create_run(experiment_id, tags=tags, run_name=f"champions of {name}").info.run_id)
-    client.set_terminated(run_id, "FINISHED")  # it belongs to no process: nobody is to end it
-    return run_id
-
-
-def _settled(client: MlflowClient, name: str, run_id: str) -> Champions:
+def _settled(client: MlflowClient, name: str) -> Champions:
     """The history, brought together with ``@champion``: the one that was left behind follows the other."""
+    run_id = history_of(client, name).info.run_id
     while True:
         # In this order: a change that comes between the two questions makes the write below fail, and not the history.
-        run = client.get_run(run_id)
-        changes = _changes(run)
-        known = Champions(name, changes)
+        run: Run = client.get_run(run_id)
+        known = Champions(name, changes_in(run))
         holder = alias_holder(client, name)
-        followed = int(run.data.tags.get(_SETTLED_TAG, "0")) >= len(changes)
         if holder == known.current:
-            if not followed:
-                client.set_tag(run_id, _SETTLED_TAG, str(len(changes)))
+            if not is_followed(run):
+                client.set_tag(run_id, SETTLED_TAG, str(len(known.changes)))
             return known
-        if not followed:  # killed between the history and the alias
+        if not is_followed(run):  # killed between the history and the alias
             _follow(client, name, run_id)
             continue
         reason = f"@{CHAMPION} was set by other means" if holder else f"@{CHAMPION} was removed by other means"
         found = Change.now("moved outside of cellscan", holder, known.current, reason)
-        if _write(client, run_id, len(changes) + 1, found) is None:
-            client.set_tag(run_id, _SETTLED_TAG, str(len(changes) + 1))
+        if write(client, run_id, len(known.changes) + 1, found) is None:
+            _tell(client, name, found)
+            client.set_tag(run_id, SETTLED_TAG, str(len(known.changes) + 1))
 
 
 def _follow(client: MlflowClient, name: str, run_id: str) -> None:
     """Move ``@champion`` to where the history ends; again, if it went on meanwhile."""
     followed = 0
-    while followed < len(changes := _changes(client.get_run(run_id))):
+    while followed < len(changes := changes_in(client.get_run(run_id))):
         followed = len(changes)
-        _show(client, name, changes[-1])
-    client.set_tag(run_id, _SETTLED_TAG, str(followed))
+        _tell(client, name, changes[-1])
+        _move(client, name, changes[-1].version)
+    client.set_tag(run_id, SETTLED_TAG, str(followed))
 
 
-def _show(client: MlflowClient, name: str, change: Change) -> None:
-    if change.version is None:
+def _move(client: MlflowClient, name: str, version: str | None) -> None:
+    if version is None:
         client.delete_registered_model_alias(name, CHAMPION)
         return
-    try:
-        _tag(client, name, change.version, _tags(change))
-        client.set_registered_model_alias(name, CHAMPION, change.version)
-        if change.action == "restored" and change.previous:
-            told = f"{name}/{change.version} was restored in its place"
-            gone = {"cellscan.promotion": "rolled back", REASON_TAG: told, **_when(change.at, change.host)}
-            _tag(client, name, change.previous, gone)
-    except MlflowException as error:
-        if not is_absent(error):  # a version that was deleted meanwhile holds no alias
-            raise
+    with _unless_deleted():  # such a version holds no alias
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def _tell(client: MlflowClient, name: str, change: Change) -> None:
+    """Say on the champion how it became it, and on the one before by whom it was replaced."""
+    if change.version is not None:
+        with _unless_deleted():
+            _tag(client, name, change.version, _tags(change))
+    if change.previous not in (None, change.version):
+        with _unless_deleted():
+            _tag(client, name, str(change.previous), _tags_of_previous(name, change))
 
 
 def _tags(change: Change) -> dict[str, str]:
@@ -220,8 +204,20 @@ def _tags(change: Change) -> dict[str, str]:
         "cellscan.promotion_forced": str(change.action == "forced").lower(),
         "cellscan.promotion_policy": change.policy,
         "cellscan.previous_champion": change.previous or "",
+        "cellscan.replaced_by": "",
+        "cellscan.replaced_at": "",
         **_when(change.at, change.host),
     }
+
+
+def _tags_of_previous(name: str, change: Change) -> dict[str, str]:
+    """Why a replaced champion was promoted stays on it; of one that was rolled back that says nothing any more."""
+    by = f"{name}/{change.version}" if change.version else "no version"
+    replaced = {"cellscan.replaced_by": by, "cellscan.replaced_at": change.at}
+    if change.action != "restored":
+        return {"cellscan.promotion": "replaced", **replaced}
+    told = f"{by} was restored in its place"
+    return {"cellscan.promotion": "rolled back", REASON_TAG: told, **_when(change.at, change.host), **replaced}
 
 
 def _when(at: str, where: str) -> dict[str, str]:
@@ -233,47 +229,13 @@ def _tag(client: MlflowClient, name: str, version: str, tags: dict[str, str]) ->
         client.set_model_version_tag(name, version, key, value)
 
 
-def _write(client: MlflowClient, run_id: str, number: int, change: Change) -> Change | None:
-    """Write a change under a number; the change that has the number already, if one has."""
+@contextmanager
+def _unless_deleted() -> Iterator[None]:
     try:
-        client.log_param(run_id, _number(number), change.text())
-    except MlflowException:
-        # Refused because it is taken, or not answered: what stands there decides.
-        written = client.get_run(run_id).data.params.get(_number(number))
-        if written is None:
-            raise
-        taken = Change.parse(written)
-        return None if taken.key == change.key else taken
-    return None
-
-
-def _changes(run: Run) -> tuple[Change, ...]:
-    kept = run.data.params
-    return tuple(Change.parse(kept[number]) for number in sorted(kept))
-
-
-def _number(number: int) -> str:
-    return f"{number:06d}"
-
-
-def _run_of(client: MlflowClient, name: str) -> str:
-    known = _tag_of_name(client, name)
-    if known is not None:
-        return known
-    # A name that was not registered by this cellscan.
-    experiment = client.get_experiment_by_name(name)
-    history = new_history(client, name, experiment.experiment_id if experiment else _DEFAULT_EXPERIMENT)
-    client.set_registered_model_tag(name, RUN_TAG, history)
-    return history
-
-
-def _tag_of_name(client: MlflowClient, name: str) -> str | None:
-    try:
-        return client.get_registered_model(name).tags.get(RUN_TAG)
+        yield
     except MlflowException as error:
-        if is_absent(error):
-            return None
-        raise
+        if not is_absent(error):
+            raise
 
 
 @contextmanager
@@ -295,21 +257,9 @@ def _alone(settings: Settings, name: str) -> Iterator[None]:
 
 
 def _told_of(taken: Change, known: Champions) -> str:
-    now = f"{known.name}/{taken.version}" if taken.version else "no version"
+    now_it_is = f"{known.name}/{taken.version}" if taken.version else "no version"
     then = f"{known.name}/{known.current}" if known.current else "no version"
     return (
-        f"{now} was made the champion meanwhile ({taken.action} at {taken.at}), where {then} was before: "
+        f"{now_it_is} was made the champion meanwhile ({taken.action} at {taken.at}), where {then} was before: "
         "nothing was changed; give the command again to have it judged anew"
     )
-
-
-def _shortened(reason: str) -> str:
-    return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]} …"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _host() -> str:
-    return hashlib.sha256(host().encode()).hexdigest()[:12]

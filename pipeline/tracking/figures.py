@@ -2,13 +2,16 @@
 
 ``f1``, ``f1_lower``, ``f1_upper``; in a part of the test set ``strata.size.small.f1``; of a comparison
 ``difference_f1``, ``p_f1``, ``detectable_f1`` and ``difference_strata.size.small.f1``, ``p_strata.size.small.f1``,
-``p_adjusted_strata.size.small.f1``.
+``p_adjusted_strata.size.small.f1``. A group of folds and seeds has ``f1`` and its interval over all of them, and
+``f1_fold_mean f1_fold_sd f1_fold_min f1_fold_max`` over its folds, ``f1_seed_…`` over its seeds.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.pooled import Pooled
     from pipeline.evaluation.records import Comparison, Estimate, Evaluation
 
 
@@ -24,13 +27,16 @@ def stratum_metric(variable: str, level: str, metric: str) -> str:
 
 def evaluation_figures(evaluation: "Evaluation") -> dict[str, float]:
     """Every figure with its interval, over all and in each stratum, and the threshold."""
-    figures: dict[str, float] = {"threshold": evaluation.threshold}
-    for name, estimate in evaluation.metrics.items():
-        figures |= _with_interval(name, estimate)
-    for variable, levels in evaluation.strata.items():
-        for level, own in levels.items():
-            for name, estimate in own.items():
-                figures |= _with_interval(stratum_metric(variable, level, name), estimate)
+    return {"threshold": evaluation.threshold, **_estimates(evaluation.metrics, evaluation.strata)}
+
+
+def pooled_figures(pooled: "Pooled") -> dict[str, float]:
+    """Every pooled figure with its interval, over all and in each stratum, and how the trainings differ."""
+    figures = _estimates(pooled.metrics, pooled.strata)
+    for over, spreads in pooled.spreads.items():
+        for name, one in spreads.items():
+            told = {"mean": one.mean, "sd": one.sd, "min": one.least, "max": one.greatest}
+            figures |= {f"{name}_{over}_{what}": value for what, value in told.items()}
     return figures
 
 
@@ -46,6 +52,19 @@ def comparison_figures(comparison: "Comparison") -> dict[str, float]:
             name = stratum_metric(variable, level, found.metric)
             figures |= _with_interval(f"difference_{name}", found.difference)
             figures |= {f"p_{name}": found.p, f"p_adjusted_{name}": found.p_adjusted}
+    return figures
+
+
+def _estimates(
+    metrics: Mapping[str, "Estimate"], strata: Mapping[str, Mapping[str, Mapping[str, "Estimate"]]]
+) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for name, estimate in metrics.items():
+        figures |= _with_interval(name, estimate)
+    for variable, levels in strata.items():
+        for level, own in levels.items():
+            for name, estimate in own.items():
+                figures |= _with_interval(stratum_metric(variable, level, name), estimate)
     return figures
 
 

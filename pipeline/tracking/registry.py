@@ -20,7 +20,8 @@ from mlflow.exceptions import MlflowException
 from pipeline.errors import ModelError, TrackingError
 from pipeline.settings import Settings
 from pipeline.tracking.asking import asking, everything, is_absent
-from pipeline.tracking.champions import CHAMPION, RUN_TAG, alias_holder, new_history
+from pipeline.tracking.champions import catch_up
+from pipeline.tracking.history import CHAMPION, RUN_TAG, alias_holder, new_history
 from pipeline.tracking.model import BUNDLE, save_model
 from pipeline.tracking.session import connect, prepare
 
@@ -29,7 +30,9 @@ DIGEST_TAG = "cellscan.bundle_digest"
 MODEL_TAG = "cellscan.logged_model"  # MLflow's SQL store forgets which logged model a version was made from
 _UPLOADS = 3
 _PAGE = 1000
-_SPEC = re.compile(r"^(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))$")
+_DIGITS = 9  # of a version's number, which has 32 bits in the registry
+_NAME = r"[\w][\w .-]*"  # without what MLflow's searches would have to quote
+_SPEC = re.compile(rf"(?:models:/)?(?P<name>{_NAME})(?:/(?P<version>[0-9]+)|@(?P<alias>[\w.-]+))")
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,15 @@ def resolve(settings: Settings, spec: str) -> VersionRecord:
         ModelError: no such name, version or alias; the message names those that exist.
         TrackingError: the files are not what was registered, or MLflow does not answer.
     """
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise ModelError(f"a version is written name@champion or name/3, got {spec!r}")
     prepare(settings)
     client = connect(settings)
     with asking(f"for version {spec!r}"):
-        version = _find(client, spec)
+        if match["alias"] == CHAMPION:
+            catch_up(settings, client, match["name"])
+        version = _find(client, spec, match)
         folder = _fetch(settings, version)
     number, run_id = str(version.version), str(version.run_id)
     return VersionRecord(version.name, number, run_id, folder, dict(version.tags), version.tags.get(MODEL_TAG))
@@ -116,15 +124,23 @@ def champion(settings: Settings, name: str) -> str | None:
         TrackingError: MLflow did not say whether there is one.
     """
     prepare(settings)
+    client = connect(settings)
     with asking(f"for {name}@{CHAMPION}"):
-        return alias_holder(connect(settings), name)
+        catch_up(settings, client, name)
+        return alias_holder(client, name)
 
 
-def versions(settings: Settings, name: str) -> list[str]:
-    """Numbers of the versions of ``name``, oldest first."""
+def versions(settings: Settings, name: str, tags: Mapping[str, str] | None = None) -> list[str]:
+    """Numbers of the versions of ``name``, oldest first; with ``tags``, of those that have them all.
+
+    Raises:
+        ModelError: no name of a model has such characters.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise ModelError(f"the name of a model was expected, such as lesions, got {name!r}")
     prepare(settings)
     with asking(f"for the versions of {name!r}"):
-        return [str(number) for number in _numbers(connect(settings), name)]
+        return [str(number) for number in _numbers(connect(settings), name, tags or {})]
 
 
 def folder_digest(folder: Path) -> str:
@@ -228,11 +244,10 @@ def _keep(bundle: Path, kept: Path) -> Path:
     return kept
 
 
-def _find(client: MlflowClient, spec: str) -> ModelVersion:
-    match = _SPEC.match(spec)
-    if match is None:
-        raise ModelError(f"a version is written name@champion or name/3, got {spec!r}")
+def _find(client: MlflowClient, spec: str, match: re.Match[str]) -> ModelVersion:
     name, number, alias = match["name"], match["version"], match["alias"]
+    if number and len(number) > _DIGITS:
+        raise ModelError(_not_there(client, spec, name))
     try:
         if alias:
             return client.get_model_version_by_alias(name, alias)
@@ -244,7 +259,7 @@ def _find(client: MlflowClient, spec: str) -> ModelVersion:
 
 
 def _not_there(client: MlflowClient, spec: str, name: str) -> str:
-    numbers = _numbers(client, name)
+    numbers = _numbers(client, name, {})
     if numbers:
         return f"no version {spec!r}; there are {', '.join(f'{name}/{number}' for number in numbers)}"
     models = everything(lambda token: client.search_registered_models(max_results=_PAGE, page_token=token))
@@ -252,11 +267,10 @@ def _not_there(client: MlflowClient, spec: str, name: str) -> str:
     return f"no registered model {name!r}; there are: {known} (cellscan train makes one)"
 
 
-def _numbers(client: MlflowClient, name: str) -> list[int]:
-    """Numbers of all versions of a name, oldest first."""
-    found = everything(
-        lambda token: client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
-    )
+def _numbers(client: MlflowClient, name: str, tags: Mapping[str, str]) -> list[int]:
+    """Numbers of all versions of a name that have these tags, oldest first."""
+    wanted = " and ".join([f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())])
+    found = everything(lambda token: client.search_model_versions(wanted, max_results=_PAGE, page_token=token))
     return sorted(int(version.version) for version in found)
 
 

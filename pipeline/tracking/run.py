@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -17,19 +18,20 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from pipeline.config import ExperimentConfig
 from pipeline.errors import TrackingError
 from pipeline.settings import Settings
 from pipeline.tracking.asking import asking, first_line
 from pipeline.tracking.dataset import CaseTable
-from pipeline.tracking.figures import comparison_figures, evaluation_figures, metric_name
+from pipeline.tracking.figures import comparison_figures, evaluation_figures, metric_name, pooled_figures
 from pipeline.tracking.provenance import code_tags
 from pipeline.tracking.reaper import owner_tags
 from pipeline.tracking.session import artifact_root, connect, prepare
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.pooled import Pooled
     from pipeline.evaluation.records import Comparison, Evaluation
 
 KEY_TAG = "cellscan.run_key"
@@ -61,6 +63,10 @@ class TrackedRun:
         self._write("tags", [RunTag(key, value) for key, value in tags.items()])
         self._tags.update(tags)
 
+    def describe(self, text: str) -> None:
+        """What MLflow's page shows as the run's description (Markdown)."""
+        self.set_tags({MLFLOW_RUN_NOTE: text})
+
     def log_config(self, config: ExperimentConfig) -> None:
         """The resolved experiment as parameters and as ``experiment.yaml``."""
         tree = config.model_dump(mode="json")
@@ -90,6 +96,13 @@ class TrackedRun:
         if model_id is not None and not self._made(model_id):
             self._client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
 
+    def link_models(self, model_ids: Sequence[str | None]) -> None:
+        """Say which model versions the run is about; MLflow's page then leads from one to the other."""
+        self._check_open()
+        known = [LoggedModelInput(model_id) for model_id in model_ids if model_id is not None]
+        if known:
+            self._client.log_inputs(self.run_id, models=known)
+
     def log_evaluation(self, evaluation: "Evaluation") -> None:
         """Figures as metrics (see `pipeline.tracking.figures`), cases as a table, and the evaluation's folder."""
         self.log_metrics(evaluation_figures(evaluation))
@@ -104,6 +117,11 @@ class TrackedRun:
         self.log_metrics(comparison_figures(comparison))
         self.set_tags({TEST_SET_TAG: comparison.test_set, PRIMARY_TAG: comparison.primary})
         self.log_json("comparison.json", comparison.to_json())
+
+    def log_pooled(self, pooled: "Pooled") -> None:
+        """Pooled figures and spreads as metrics (see `pipeline.tracking.figures`)."""
+        self.log_metrics(pooled_figures(pooled))
+        self.set_tags({TEST_SET_TAG: pooled.test_set, PRIMARY_TAG: pooled.primary})
 
     def log_table(self, name: str, rows: pd.DataFrame) -> None:
         """A table that MLflow's page and ``mlflow.load_table`` show; given again, it takes the place of the first."""
@@ -227,6 +245,15 @@ def run_folder(settings: Settings, run_id: str, name: str) -> Path:
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id} has no artifact {name!r}: {error}") from error
     return folder
+
+
+def keep_evaluation(settings: Settings, run_id: str, evaluation: "Evaluation") -> None:
+    """Put an evaluation in the place of the one that a finished run has lost; the run says so by a tag."""
+    client = connect(settings)
+    with tempfile.TemporaryDirectory() as folder, asking(f"to keep an evaluation in run {run_id}"):
+        evaluation.save(Path(folder))
+        client.log_artifacts(run_id, folder, "evaluation")
+        client.set_tag(run_id, "cellscan.evaluated_again", datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _find_or_create(

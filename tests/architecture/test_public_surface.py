@@ -9,6 +9,7 @@ import typer.main
 from pipeline.cli.app import app
 
 COMMANDS = {
+    "better": ["name", "metric", "days", "as_json", "home", "verbose"],
     "catalog list": [
         *(
             "modality",
@@ -49,15 +50,16 @@ COMMANDS = {
     "promote": ["version", "policy", "force", "as_json", "home", "verbose"],
     "report": ["targets", "out", "as_json", "home", "verbose"],
     "rollback": ["name", "as_json", "home", "verbose"],
-    "run": ["experiment", "overrides", "archive", "out", "as_json", "home", "verbose"],
+    "run": ["experiment", "overrides", "archive", "out", "policy", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
-    "train": ["experiment", "overrides", "as_json", "home", "verbose"],
+    "train": ["experiment", "overrides", "folds", "seeds", "as_json", "home", "verbose"],
 }
 FUNCTIONS = [
     "pipeline.stages.ingest:ingest_archive",
     "pipeline.stages.listen:listen",
     "pipeline.stages.deidentify:deidentify_archive",
     "pipeline.stages.train:train_version",
+    "pipeline.stages.train_group:train_group",
     "pipeline.stages.evaluate:evaluate_version",
     "pipeline.stages.detect:detect_archive",
     "pipeline.stages.compare:compare_versions",

@@ -120,7 +120,7 @@ def test_the_user_is_told_the_whole_outcome():
         "",
         "@champion: cells/2",
         "report:    /h/reports/r.html",
-        "MLflow:    mlflow ui   then open http://127.0.0.1:5000",
+        "MLflow:    mlflow ui   then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning",
         "Prefect:   prefect server start   then open http://127.0.0.1:4200",
     ]
 

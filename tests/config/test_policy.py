@@ -23,12 +23,14 @@ def test_the_shipped_default_is_what_holds_without_a_file():
 def test_digest_names_what_is_asked_for():
     assert Policy().digest() == Policy().digest()
     assert Policy().digest() != Policy(min_patients=2).digest()
-    assert Policy().digest() != Policy().with_margin(0.0).digest()
 
 
-def test_margin_of_the_experiment_fills_only_an_empty_place():
-    assert Policy().with_margin(0.03).primary.margin == 0.03
-    assert Policy.model_validate({"primary": {"margin": 0.0}}).with_margin(0.03).primary.margin == 0.0
+def test_text_of_a_policy_is_the_policy(tmp_path):
+    policy = load_policy(FOLDER / "strict.yaml")
+    path = tmp_path / "kept.yaml"
+    path.write_text(policy.text(), encoding="utf-8")
+    assert load_policy(path) == policy
+    assert policy.title == f"strict {policy.digest()}"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,11 @@ def test_margin_of_the_experiment_fills_only_an_empty_place():
     [
         ("primary: {margin: -1}", r"primary\.margin: .*greater than or equal to 0 \(got -1\)"),
         ("primary: {margin: .inf}", r"primary\.margin: .*finite"),
+        ("primary: {margin: true}", r"primary: .*margin must be a number, and true and false are none"),
+        ("min_patients: false", "min_patients must be a number"),
+        ("strata: [{variable: size, min_objects: true}]", r"strata\.0: .*min_objects must be a number"),
+        ("min_patients: 100\nmin_patients: 1", r"key 'min_patients' is given twice\n.*line 2"),
+        ("primary: {rule: better, rule: not_worse}", "key 'rule' is given twice"),
         ("primary: {rule: best}", r"primary\.rule: .*'better' or 'not_worse'"),
         ("stratum: []", "stratum: Extra inputs are not permitted"),
         ("strata: [{variable: size}, {variable: size}]", "each level of a variable is asked for once"),

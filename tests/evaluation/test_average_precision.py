@@ -18,22 +18,24 @@ def ranked(cases, rule=SIX) -> Ranking:
     return Ranking.of_matches(match_cases(cases, rule))
 
 
+def once(figure, ranking: Ranking) -> float:
+    return figure(ranking, ranking.once)[0]
+
+
 def test_five_scans_by_hand(five_scans):
     """Each of the four hits adds 1/5 recall at precision 1, 2/3, 3/4 and 4/6."""
-    steps = ranked(five_scans).as_it_is()
-    assert average_precision(steps)[0] == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 6) / 5)
+    assert once(average_precision, ranked(five_scans)) == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 6) / 5)
 
 
 def test_five_scans_interpolated_by_hand(five_scans):
     """Best precision to the right: 1 up to recall .2 (21 points), 3/4 to .6 (40), 2/3 to .8 (20), then 0."""
-    steps = ranked(five_scans).as_it_is()
-    assert interpolated_precision(steps)[0] == pytest.approx((21 * 1 + 40 * 3 / 4 + 20 * 2 / 3) / 101)
+    assert once(interpolated_precision, ranked(five_scans)) == pytest.approx((21 * 1 + 40 * 3 / 4 + 20 * 2 / 3) / 101)
 
 
 def test_recall_of_exactly_a_whole_percent_counts(scan):
     """7 of 20 found, all right: recall .35 covers the 36 points 0 … .35."""
     one = scan("a", [(spot,) for spot in range(20)], [(spot, 0.9 - spot / 100) for spot in range(7)], grid=WIDE)
-    assert interpolated_precision(ranked([one]).as_it_is())[0] == pytest.approx(36 / 101)
+    assert once(interpolated_precision, ranked([one])) == pytest.approx(36 / 101)
 
 
 def test_curve_has_the_precision_of_each_hit(five_scans):
@@ -43,17 +45,17 @@ def test_curve_has_the_precision_of_each_hit(five_scans):
 
 
 def test_perfect_detector_scores_one_and_blind_one_zero(scan):
-    perfect = ranked([scan("a", [(1,), (2,)], [(1, 0.9), (2, 0.8)])]).as_it_is()
-    blind = ranked([scan("a", [(1,)], [(9, 0.9)]), scan("b", [(1,)])]).as_it_is()
+    perfect = ranked([scan("a", [(1,), (2,)], [(1, 0.9), (2, 0.8)])])
+    blind = ranked([scan("a", [(1,)], [(9, 0.9)]), scan("b", [(1,)])])
     for figure in (average_precision, interpolated_precision):
-        assert figure(perfect)[0] == pytest.approx(1)
-        assert figure(blind)[0] == 0
+        assert once(figure, perfect) == pytest.approx(1)
+        assert once(figure, blind) == 0
 
 
 def test_without_an_object_it_does_not_exist(scan):
-    steps = ranked([scan("a", [], [(9, 0.9)])]).as_it_is()
-    assert np.isnan(average_precision(steps)[0])
-    assert np.isnan(interpolated_precision(steps)[0])
+    ranking = ranked([scan("a", [], [(9, 0.9)])])
+    assert np.isnan(once(average_precision, ranking))
+    assert np.isnan(once(interpolated_precision, ranking))
 
 
 def test_long_curve_is_drawn_with_a_thousand_points(scan):
@@ -74,7 +76,7 @@ def test_agrees_with_scikit_learn_up_to_the_share_of_objects_found(random_field)
     theirs = metrics.average_precision_score(right, scores)
     found = right.sum() / ranking.objects.sum()
     assert 0.5 < found < 0.9
-    assert average_precision(ranking.as_it_is())[0] == pytest.approx(theirs * found)
+    assert once(average_precision, ranking) == pytest.approx(theirs * found)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -110,6 +112,6 @@ def test_agrees_with_monai_coco_metric(scan, dims, iou):
         max_detections=1000,
     )
     theirs = metric(matched)[0][f"AP_IoU_{iou:.2f}_MaxDet_1000"]
-    ours = interpolated_precision(ranked(cases, BoxOverlap(iou=iou)).as_it_is())[0]
+    ours = once(interpolated_precision, ranked(cases, BoxOverlap(iou=iou)))
     assert 0.1 < ours < 0.95
     assert ours == pytest.approx(theirs, abs=1e-6)

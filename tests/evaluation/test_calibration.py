@@ -23,7 +23,14 @@ def test_five_scans_by_hand(five_scans, config):
 def test_edges_of_bins_belong_to_the_upper_one_and_the_ends_are_in():
     scores = np.array([0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 0.0999, 1.0])
     held = Calibration.of(1, np.zeros(8, dtype=int), scores, np.zeros(8, dtype=bool)).detections[0]
-    assert held.tolist() == [2, 1, 1, 1, 0, 0, 1, 1, 0, 1]
+    assert held.tolist() == [0, 1, 1, 1, 0, 0, 1, 1, 0, 1]  # the lowest bin is left out
+
+
+def test_what_a_lower_floor_lets_through_changes_nothing(scan, config):
+    detections = [(1, 0.8), (9, 0.3)]
+    one = result([scan("a", [(1,)], detections)], config)
+    other = result([scan("a", [(1,)], [*detections, *[(20, 0.02 + 0.001 * n) for n in range(50)]])], config)
+    assert one.metrics["ece"] == other.metrics["ece"]
 
 
 def test_well_calibrated_scores_have_no_error(scan, config):

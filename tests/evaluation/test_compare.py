@@ -1,6 +1,7 @@
 """Two versions on the same scans."""
 
 import dataclasses
+import json
 import math
 
 import pytest
@@ -48,7 +49,7 @@ def test_difference_is_b_minus_a_and_turns_with_them(version):
         assert difference.value == pytest.approx(b.metrics[name].value - a.metrics[name].value)
         assert forth.values_a[name] == back.values_b[name] == a.metrics[name].value
         turned = back.differences[name]
-        assert (difference.lower, difference.upper) == pytest.approx((-turned.upper, -turned.lower))
+        assert (difference.lower, difference.upper) == pytest.approx((-turned.upper, -turned.lower), nan_ok=True)
         assert forth.p_values[name] == pytest.approx(back.p_values[name])
 
 
@@ -66,9 +67,9 @@ def test_pairing_makes_the_interval_narrower(random_field, config):
 
 def test_cases_are_paired_by_id_whatever_the_order_of_rows(version):
     a, b = version("a", 0.5), version("b", 0.75)
-    expected = compare(a, b, rounds=100, seed=0).to_json()
-    assert compare(shuffled(a), b, rounds=100, seed=0).to_json() == expected
-    assert compare(a, shuffled(b), rounds=100, seed=0).to_json() == expected
+    expected = json.dumps(compare(a, b, rounds=100, seed=0).to_json())
+    assert json.dumps(compare(shuffled(a), b, rounds=100, seed=0).to_json()) == expected
+    assert json.dumps(compare(a, shuffled(b), rounds=100, seed=0).to_json()) == expected
 
 
 def test_saved_versions_compare_as_fresh_ones(version, tmp_path):
@@ -76,7 +77,7 @@ def test_saved_versions_compare_as_fresh_ones(version, tmp_path):
     a.save(tmp_path / "a")
     b.save(tmp_path / "b")
     loaded = compare(Evaluation.load(tmp_path / "a"), Evaluation.load(tmp_path / "b"), rounds=100, seed=0)
-    assert loaded.to_json() == compare(a, b, rounds=100, seed=0).to_json()
+    assert json.dumps(loaded.to_json()) == json.dumps(compare(a, b, rounds=100, seed=0).to_json())
 
 
 def test_scores_on_another_scale_are_no_difference(random_field, config):

@@ -10,6 +10,7 @@ import pytest
 from pipeline.config.evaluation import CentreDistance, EvaluationConfig
 from pipeline.evaluation import Evaluation, compare, evaluate, paired_cases
 from pipeline.evaluation.significance import holm
+from pipeline.evaluation.strata import Strata
 
 CLASSES = ("tumour", "other")
 
@@ -84,7 +85,7 @@ def test_all_strata_are_one_family_of_tests(version):
 
 
 @pytest.mark.parametrize("primary", ["f1", "cpm", "average_precision"])
-def test_stratum_that_holds_everything_is_tested_as_the_whole(random_field, config, primary):
+def test_sizes_are_compared_by_recall_and_one_that_holds_everything_as_the_whole(random_field, config, primary):
     """Everything is at most 99 large: the same rounds, and so the same interval and p."""
     asked = config.model_copy(update={"primary": primary, "strata": ("size",), "size_limits": (99.0,)})
     a, b = (
@@ -93,12 +94,68 @@ def test_stratum_that_holds_everything_is_tested_as_the_whole(random_field, conf
     )
     comparison = compare(a, b, rounds=200, seed=0)
     small, large = comparison.strata["size"]["small"], comparison.strata["size"]["large"]
-    assert dataclasses.astuple(small.difference) == pytest.approx(
-        dataclasses.astuple(comparison.differences[primary]), abs=1e-12
-    )
-    assert small.p == small.p_adjusted == comparison.p_values[primary] < 1
-    assert small.detectable == pytest.approx(comparison.detectable[primary])
+    _same_test(small, comparison, "recall")
     assert math.isnan(large.p)
+
+
+@pytest.mark.parametrize("primary", ["f1", "average_precision"])
+def test_stratum_of_all_but_an_empty_scan_is_tested_as_the_whole(random_field, scan, config, primary):
+    asked = config.model_copy(update={"primary": primary, "strata": ("site",)})
+
+    def version(name, skill):
+        cases = [random_field(f"{n:02}", n, f"p{n // 2}", skill=skill) for n in range(24)]
+        empty = scan("99", [], patient="p99", grid=cases[0].annotations.boxes.grid)
+        sited = [dataclasses.replace(one, attributes={"site": "x"}) for one in cases]
+        return evaluate([*sited, dataclasses.replace(empty, attributes={"site": "y"})], asked, CLASSES, name, 0.4)
+
+    comparison = compare(version("a", 0.5), version("b", 0.7), rounds=200, seed=0)
+    _same_test(comparison.strata["site"]["x"], comparison, primary)
+    assert math.isnan(comparison.strata["site"]["y"].p)
+
+
+def _same_test(part, comparison, metric):
+    assert part.metric == metric
+    assert dataclasses.astuple(part.difference) == pytest.approx(
+        dataclasses.astuple(comparison.differences[metric]), abs=1e-12
+    )
+    assert part.p == part.p_adjusted == comparison.p_values[metric] < 1
+    assert part.detectable == pytest.approx(comparison.detectable[metric])
+
+
+def test_larger_false_detections_change_nothing_by_size(random_field, config):
+    """Same hits and scores; A's false boxes are small and B's large, so that F1 of small objects rises."""
+    asked = config.model_copy(update={"strata": ("size",), "size_limits": (11.0,)})
+    cases = [random_field(f"{n:02}", n, f"p{n // 2}") for n in range(24)]
+    a = evaluate(cases, asked, CLASSES, "a", 0.4)
+    false = a.objects["outcome"] == "false"
+    edges = np.where(np.arange(len(a.objects)) % 2, 5.0, 20.0)
+    sized = a.objects.assign(
+        size_world=np.where(false, 5.0, edges), annotation_size_world=np.where(false, np.nan, edges)
+    )
+    a, b = (
+        dataclasses.replace(a, version=name, objects=sized.assign(size_world=np.where(false, edge, edges)))
+        for name, edge in (("a", 5.0), ("b", 20.0))
+    )
+    small = (Strata.of(one.cases, one.objects, ("size",), 0.4, (11.0,)).parts["size"]["small"] for one in (a, b))
+    before, after = (part.tally.values(("f1",))["f1"] for part in small)
+    assert after > before + 0.1
+    levels = compare(a, b, rounds=100, seed=0).strata["size"]
+    assert [(part.metric, part.difference.value, part.p) for part in levels.values()] == [("recall", 0, 1)] * 2
+
+
+def test_stratum_of_few_patients_says_how_few_they_are(random_field, config):
+    """Two patients of twelve have an object of class ``other``; all have false detections of it."""
+    cases = [random_field(f"{n:02}", n, f"p{n}") for n in range(2, 14)]
+    a, b = (evaluate(cases, config, CLASSES, name, threshold) for name, threshold in (("a", 0.4), ("b", 0.6)))
+    few = a.objects["case_id"].isin(("04", "05"))
+    named = a.objects["annotation_label"].where(few | (a.objects["annotation_label"] != "other"), "tumour")
+    a, b = (dataclasses.replace(one, objects=one.objects.assign(annotation_label=named)) for one in (a, b))
+    counts = Strata.of(a.cases, a.objects, ("class",), 0.4).counts()["class"]["other"]
+    assert (counts["patients"], counts["patients_with_objects"]) == (12, 2)
+    part = compare(a, b, rounds=100, seed=0).strata["class"]["other"]
+    assert part.patients == 2
+    assert math.isnan(part.difference.lower)
+    assert math.isnan(part.detectable)
 
 
 def test_order_of_rows_changes_no_stratum(version):

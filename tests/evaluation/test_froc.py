@@ -23,7 +23,7 @@ from monai.metrics import compute_froc_curve_data
 
 from pipeline.config.evaluation import CentreDistance
 from pipeline.evaluation.curves import froc_curve
-from pipeline.evaluation.froc import CPM_RATES, cpm, sensitivities, sensitivity_at
+from pipeline.evaluation.froc import CPM_RATES, froc_figures, sensitivities
 from pipeline.evaluation.matching import match_cases
 from pipeline.evaluation.ranking import Ranking
 
@@ -33,14 +33,19 @@ def ranked(cases) -> Ranking:
 
 
 def at_rates(cases) -> list[float]:
-    return sensitivities(ranked(cases).as_it_is())[0].tolist()
+    return at(cases, CPM_RATES)
+
+
+def at(cases, rates: tuple[float, ...]) -> list[float]:
+    ranking = ranked(cases)
+    return sensitivities(ranking, ranking.once, rates)[0].tolist()
 
 
 def test_five_scans_give_the_table(five_scans):
     assert at_rates(five_scans) == pytest.approx([0.2, 0.6, 0.8, 0.8, 0.8, 0.8, 0.8])
-    steps = ranked(five_scans).as_it_is()
-    assert cpm(steps)[0] == pytest.approx(4.8 / 7)
-    assert sensitivity_at(steps, 1.0)[0] == pytest.approx(0.8)
+    ranking = ranked(five_scans)
+    figures = froc_figures(ranking, ranking.once)
+    assert (figures["cpm"][0], figures["sensitivity_at_1_fp"][0]) == pytest.approx((4.8 / 7, 0.8))
 
 
 def test_rates_are_those_of_the_literature():
@@ -48,9 +53,7 @@ def test_rates_are_those_of_the_literature():
 
 
 def test_rate_met_exactly_counts(five_scans):
-    steps = ranked(five_scans).as_it_is()
-    assert sensitivity_at(steps, 0.2)[0] == pytest.approx(0.6)
-    assert sensitivity_at(steps, 0.199)[0] == pytest.approx(0.2)
+    assert at(five_scans, (0.2, 0.199)) == pytest.approx([0.6, 0.2])
 
 
 def test_hundred_empty_scans_spread_the_same_false_positives(five_scans, scan):
@@ -96,11 +99,11 @@ def test_corners_lie_on_the_curve_of_monai(random_field):
     lowest score) is left out there, so the last of ours may be missing."""
     cases = [random_field(f"{seed:02}", seed) for seed in range(20)]
     ranking = ranked(cases)
-    steps = ranking.as_it_is()
     rate, found = compute_froc_curve_data(
         ranking.false_score, ranking.hit_score, num_targets=int(ranking.objects.sum()), num_images=len(cases)
     )
     theirs = set(zip(rate.round(9).tolist(), found.round(9).tolist(), strict=True))
-    ours = list(zip((steps.false[0] / 20).round(9).tolist(), steps.recall[0].round(9).tolist(), strict=True))
+    recall = ranking.step_hits / ranking.objects.sum()
+    ours = list(zip((ranking.step_false / 20).round(9).tolist(), recall.round(9).tolist(), strict=True))
     assert len(ours) > 20
     assert set(ours[:-1]) <= theirs

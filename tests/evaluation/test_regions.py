@@ -7,7 +7,7 @@ from pipeline.config.evaluation import BoxOverlap, CentreDistance, CentreInLesio
 from pipeline.detections import Detections
 from pipeline.errors import DatasetError
 from pipeline.evaluation import ScoredCase, evaluate, match_case
-from pipeline.evaluation.confusion import NOT_FOUND, NOTHING_THERE, confusion
+from pipeline.evaluation.confusion import NO_OBJECT, NOT_FOUND, confusion
 from pipeline.evaluation.matching import match_overlaps
 from pipeline.geometry import Boxes, Grid
 from pipeline.volumes import Annotations
@@ -121,7 +121,7 @@ def test_confusion_accounts_for_every_object_and_every_reported_detection(scan):
     objects = [(1, "tumour"), (2, "tumour"), (3, "tumour"), (4, "other"), (5, "unlabelled")]
     detections = [(1, 0.9, "tumour"), (2, 0.8, "other"), (3, 0.3, "tumour"), (5, 0.6, "other"), (9, 0.7, "tumour")]
     table = confusion(evaluate([scan("a", objects, detections)], BOX, ("tumour", "other"), "v", 0.5).objects, 0.5)
-    assert table.index.tolist() == ["other", "tumour", "unlabelled", NOTHING_THERE]
+    assert table.index.tolist() == ["other", "tumour", "unlabelled", NO_OBJECT]
     assert table.columns.tolist() == ["other", "tumour", NOT_FOUND]
     assert table.to_numpy().tolist() == [[0, 0, 1], [1, 1, 1], [1, 0, 0], [0, 1, 0]]
 

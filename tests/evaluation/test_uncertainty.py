@@ -45,9 +45,22 @@ def test_weighting_a_case_is_the_same_as_repeating_it(random_field, config):
             assert figure[index] == pytest.approx(literal.metrics[name].value, nan_ok=True), name
 
 
-def test_interval_is_the_percentiles_of_the_rounds():
-    estimate = interval(0.5, np.arange(101) / 100, confidence=0.9, patients=7)
-    assert (estimate.lower, estimate.upper) == pytest.approx((0.05, 0.95))
+def test_interval_is_the_percentiles_of_the_rounds_for_very_many_patients():
+    estimate = interval(0.5, np.arange(101) / 100, confidence=0.9, patients=10**6)
+    assert (estimate.lower, estimate.upper) == pytest.approx((0.05, 0.95), abs=1e-5)
+
+
+def test_interval_of_few_patients_is_expanded():
+    """n = 10 at 95 %: t is -2.26216, times √(10/9) is -2.38451, below which the normal curve has 0.855 %."""
+    estimate = interval(0.5, np.arange(10_001) / 10_000, confidence=0.95, patients=10)
+    assert (estimate.lower, estimate.upper) == pytest.approx((0.00855, 0.99145), abs=1e-5)
+
+
+@pytest.mark.parametrize(("patients", "rounds"), [(4, np.arange(101) / 100), (50, np.full(101, 0.5))])
+def test_few_patients_and_figures_that_never_vary_have_no_interval(patients, rounds):
+    estimate = interval(0.5, rounds, confidence=0.95, patients=patients)
+    assert estimate.value == 0.5
+    assert str(estimate) == "0.500 (no interval)"
 
 
 def test_rounds_without_the_figure_are_left_out():

@@ -9,6 +9,7 @@ from pipeline.detectors.bundle import seeded_network
 from pipeline.explanation.features import choose_channels, seen_window
 from pipeline.explanation.receptive import output_receptive_field, receptive_fields
 from pipeline.explanation.scan import NetworkScan
+from pipeline.geometry import Grid
 from pipeline.stages.pictures import features_png
 from tests.experiments import tiny_2d, tiny_3d
 from tests.phantoms import awkward_grid, blob
@@ -55,12 +56,30 @@ def test_stages_of_a_volume_are_cut_at_the_slice_of_the_point():
     at = scan.grid.to_voxel(grid.to_world(np.array([[20.0, 6.0, 5.0]])))[0]
     seen = seen_window(network, config, scan, at.tolist())
     assert [stage.stride for stage in seen.stages] == [(1, 1, 1), (2, 2, 1)]
-    assert seen.stages[1].caption == "stride 2 × 2 × 1, receptive field 11 × 11 × 9 voxels"
+    assert seen.stages[1].caption == (
+        "stride 2 × 2 × 1, receptive field 11 × 11 × 9 voxels (2 × 2 × 2 and 11 × 11 × 18 mm)"
+    )
     assert seen.image.shape[0] == 1
     brightest = np.unravel_index(int(seen.image[0].argmax()), seen.image.shape[1:])
     assert np.abs(np.array(brightest) - at[:2]).max() <= 1
     picture = Pillow.open(io.BytesIO(features_png(seen)))
     assert picture.size[0] > 800
+
+
+@pytest.mark.parametrize("spot", [(150, 260), (3, 40), (299, 299)])
+def test_of_a_wide_window_the_part_about_the_point_is_shown(spot):
+    raw = tiny_2d().model_dump()
+    raw["inference"]["window"] = [320, 320]
+    config = type(tiny_2d()).model_validate(raw)
+    image = np.zeros((1, 300, 300), dtype=np.uint8)
+    image[(0, *spot)] = 160
+    grid = Grid.of_pixels((300, 300))
+    seen = seen_window(seeded_network(config).eval(), config, NetworkScan.of(image, grid, config), spot)
+    assert seen.image.shape == (1, 192, 192)
+    assert [stage.maps.shape[1:] for stage in seen.stages] == [(192, 192), (96, 96), (48, 48)]
+    # The grid says where the marked pixel is shown.
+    at = seen.grid.to_voxel(grid.to_world(np.array([spot], dtype=float)))[0]
+    assert np.unravel_index(int(seen.image[0].argmax()), (192, 192)) == tuple(at)
 
 
 @pytest.mark.parametrize("point", [(0, 0), (63, 63), (31.5, 20)])

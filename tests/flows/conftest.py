@@ -12,6 +12,7 @@ from flows.session import prefect_session
 from pipeline.settings import Settings
 
 SECRET = "MUSTERMANN"
+FIELDS = 15  # each of its own patient: five in each fold, the fewest that a champion may be judged by
 
 _EXPERIMENT = {
     "name": "fields",
@@ -27,7 +28,7 @@ _EXPERIMENT = {
 
 @dataclass(frozen=True)
 class Place:
-    """``archive`` has seven annotated fields, whose file names tell a patient's name, and a broken one."""
+    """``archive`` has `FIELDS` annotated fields, whose file names tell a patient's name, and a broken one."""
 
     settings: Settings
     archive: Path
@@ -40,7 +41,7 @@ def place(tmp_path_factory):
     archive = root / "data" / "archive"
     (archive / "images").mkdir(parents=True)
     (archive / "labels").mkdir()
-    for number in range(7):
+    for number in range(FIELDS):
         _write_field(archive, f"{SECRET}_{number}.png", np.random.default_rng(number))
     (archive / "images" / f"{SECRET}_broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     experiment = root / "fields.yaml"

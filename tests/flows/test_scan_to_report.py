@@ -18,7 +18,7 @@ from pipeline.stages.train import train_version
 from pipeline.tracking import registry
 from pipeline.tracking.session import connect
 
-from .conftest import SECRET
+from .conftest import FIELDS, SECRET
 
 _PREDICT = """
 import sys
@@ -51,8 +51,9 @@ def test_the_whole_way_gives_versions_champion_detections_and_report(place, outc
     assert outcome.champions == (f"fields/{champion}",)
     (results,) = outcome.results
     summary = json.loads((results / "summary.json").read_text())
-    assert summary["counts"]["scans"] == 7
-    assert len(list((results / "overlays").glob("*.png"))) == len(list((results / "geojson").glob("*.geojson"))) == 7
+    assert summary["counts"]["scans"] == FIELDS
+    overlays, geojson = list((results / "overlays").glob("*.png")), list((results / "geojson").glob("*.geojson"))
+    assert len(overlays) == len(geojson) == FIELDS
     table = pd.read_parquet(results / "detections.parquet")
     assert len(table) == summary["counts"]["detections"] == len(pd.read_csv(results / "detections.csv"))
     assert (table["score"] >= summary["threshold"]).all()
@@ -94,21 +95,23 @@ def test_training_run_holds_data_figures_and_pictures(place, outcome):
     contexts = {one.tags[0].value for one in run.inputs.dataset_inputs}
     assert contexts == {"training", "validation", "test"}
     figures = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "figures")}
-    assert {"metrics.png", "froc.png", "precision_recall.png", "feature_maps.png", "translation.png"} <= figures
+    assert {"metrics.png", "froc.png", "precision_recall.png"} <= figures
+    explained = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "explanation")}
+    assert {"explanation.json", "feature_maps.png", "units.png", "translation.png"} <= explained
 
 
 def test_given_again_nothing_is_done_again(place, outcome):
     again = train_version(Experiment(path=place.experiment).load(), place.settings)
     assert (again.spec, again.reused) == ("fields/1", True)
     summary = detect_archive(outcome.champions[0], place.archive, outcome.results[0], place.settings)
-    assert (summary.detected_now, summary.done_before) == (0, 7)
+    assert (summary.detected_now, summary.done_before) == (0, FIELDS)
 
 
 def test_scans_of_patients_that_shaped_a_version_are_left_out_and_counted(place, outcome):
     own = evaluate_version("fields/1", None, place.settings)
     evaluation = evaluate_version("fields/1", place.archive, place.settings)
     assert evaluation.counts["cases"] == own.counts["cases"]
-    assert evaluation.counts["left_out_as_trained_on"] == 7 - own.counts["cases"]
+    assert evaluation.counts["left_out_as_trained_on"] == FIELDS - own.counts["cases"]
     assert {name: str(f) for name, f in evaluation.metrics.items()} == {name: str(f) for name, f in own.metrics.items()}
 
 

@@ -133,6 +133,19 @@ class Browser:
         self.mouse("mouseReleased", *end, shift=shift)
         self.settled()
 
+    def pinch(self, x: float, y: float, apart: float, to: float) -> None:
+        """Two fingers about a point, first ``apart`` and then ``to`` pixels from each other, side by side."""
+        for kind, wide in (("touchStart", apart), ("touchMove", to)):
+            points = [{"x": x + sign * wide / 2, "y": y, "id": number} for number, sign in enumerate((-1, 1))]
+            self._ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        self._ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.settled()
+
+    def print_view(self, on: bool = True) -> None:
+        """As on paper, for a reader whose screen is dark."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark"}
+        self._ask("Emulation.setEmulatedMedia", media="print" if on else "", features=[scheme])
+
     def click(self, selector: str) -> None:
         """Scroll there and click the middle of it."""
         x, y = self.middle(selector)
@@ -141,10 +154,12 @@ class Browser:
         self.settled()
 
     def middle(self, selector: str) -> tuple[float, float]:
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.settled()  # the page is told of its scrolling a frame later
         box = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
-            "e.scrollIntoView({block: 'center', behavior: 'instant'}); "
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            f"(() => {{ const r = {element}.getBoundingClientRect(); "
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
         return box[0], box[1]
 

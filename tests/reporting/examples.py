@@ -8,6 +8,7 @@ from pipeline.config import ExperimentConfig, load_experiment
 from pipeline.detections import Detections
 from pipeline.evaluation import Evaluation, ScoredCase, compare, evaluate
 from pipeline.geometry import Boxes, Grid
+from pipeline.reporting.explained import feature_picture
 from pipeline.reporting.features import feature_maps
 from pipeline.reporting.gallery import gallery
 from pipeline.reporting.records import IngestReport, Page, ReportData, TaskReport
@@ -123,7 +124,7 @@ def task_of(config: ExperimentConfig, skills: tuple[float, ...] = (0.6, 0.85)) -
         pictures=gallery(versions[-1], read, config.evaluation.match, 0.4, intensity=config.preprocessing.intensity),
         views=case_views(versions[-1], read, config.evaluation.match, 0.4, intensity=config.preprocessing.intensity),
         pictured_version=evaluations[-1].version,
-        feature_maps=feature_maps(stages, rng.normal(0, 1, (config.preprocessing.channels, *shape))),
+        explained=(feature_picture(feature_maps(stages, rng.normal(0, 1, (config.preprocessing.channels, *shape)))),),
         facts={"Training cases": "41 of 24 patients", "Training time": "4 min 12 s"},
     )
 

@@ -131,28 +131,94 @@ def test_the_white_ring_lies_about_the_finding(browser):
     assert (left + right) / 2 == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize(("layer", "key", "role"), [("annotation", "a", "annotation"), ("detection", "d", "detection")])
-def test_marks_are_switched_by_box_and_by_key(browser, layer, key, role):
-    browser.click(row("hit"))
-    assert role in state(browser, VOLUMES)["drawn"]
+@pytest.mark.parametrize(
+    ("outcome", "case", "layer", "key", "mark"),
+    [
+        ("hit", 1, "found", "a", "annotation-0"),
+        ("hit", 0, "missed", "m", "annotation-0"),  # version 1 missed what version 2 found
+        ("miss", 1, "missed", "m", "annotation-1"),
+        ("hit", 0, "hit", "h", "detection-0"),
+        ("false_positive", 0, "false", "f", "detection-1"),
+        ("hit", 0, "detection", "1", "detection-0"),
+        ("miss", 0, "other", "2", "other-0"),
+    ],
+)
+def test_each_kind_of_mark_is_switched_by_box_and_by_key(browser, outcome, case, layer, key, mark):
+    browser.click(f"{row(outcome)}[data-case='{case}']")
+    assert mark in state(browser, VOLUMES)["drawn"].split()
     browser.click(f"{VOLUMES} .layer-{layer}")
-    assert role not in state(browser, VOLUMES)["drawn"]
+    assert mark not in state(browser, VOLUMES)["drawn"].split()
     focus(browser, VOLUMES)
     browser.key(key)
-    assert role in state(browser, VOLUMES)["drawn"]
+    assert mark in state(browser, VOLUMES)["drawn"].split()
     assert browser.run(f"document.querySelector('{VOLUMES} .layer-{layer}').checked")
 
 
-def test_a_lower_threshold_shows_the_detection_of_the_missed_object(browser):
+def test_what_is_gone_to_is_shown_whatever_was_switched_off(browser):
+    for layer in ("found", "missed", "hit", "false", "detection"):
+        browser.click(f"{VOLUMES} .layer-{layer}")
+    for outcome, mark in (("miss", "annotation-1"), ("false_positive", "detection-1"), ("hit", "detection-0")):
+        browser.click(f"{row(outcome)}[data-case='0']")
+        assert mark in state(browser, VOLUMES)["drawn"].split()
+
+
+def test_a_lower_threshold_shows_the_detection_of_the_missed_object_and_counts_anew(browser):
     browser.click(row("miss"))
-    assert state(browser, VOLUMES)["drawn"] == "annotation-1"
-    browser.run(f"document.querySelector('{VOLUMES} .threshold').focus()")
+    assert state(browser, VOLUMES)["drawn"] == "annotation-1 other-0"
+    browser.until(
+        f"document.querySelector('{VOLUMES} .status').textContent.includes("
+        "'by version 2 at threshold 0.40: 1 hit, 1 missed, 1 false positive; "
+        "whole case by version 1 at threshold 0.40: 1 hit, 1 missed, 0 false positives')"
+    )
+    browser.run(f"document.querySelector('{VOLUMES} .threshold-detection').focus()")
     for _ in range(21):
         browser.key("ArrowLeft")
-    assert state(browser, VOLUMES)["drawn"] == "annotation-1 detection-2"
+    assert state(browser, VOLUMES)["drawn"] == "annotation-1 other-0 detection-2"
     browser.until(f"document.querySelector('{VOLUMES} .status').textContent.includes('2 hits, 0 missed')")
     browser.click(f"{VOLUMES} .reset")
-    assert state(browser, VOLUMES)["drawn"] == "annotation-1"
+    assert state(browser, VOLUMES)["drawn"] == "annotation-1 other-0"
+
+
+def test_the_findings_that_only_one_version_found_are_filtered(browser):
+    visible = "[...document.querySelectorAll('#task-1-viewer-findings tr.finding')].filter((e) => e.offsetParent)"
+    assert browser.run(f"{visible}.length") == 6
+    browser.click("#task-1-viewer-findings .only-gained")
+    assert browser.run(f"{visible}.map((e) => e.cells[0].textContent + e.dataset.mark)") == ["Hitdetection-0"]
+    browser.click("#task-1-viewer-findings .only-lost")
+    assert browser.run(f"{visible}.map((e) => e.querySelector('.other').textContent)") == ["found, 0.80"]
+
+
+def test_a_case_in_which_the_versions_differ_opens_in_the_viewer(browser):
+    browser.run(
+        f"const box = document.querySelector('{VOLUMES} .choose-case'); box.value = '1'; "
+        "box.dispatchEvent(new Event('change'))"
+    )
+    assert state(browser, VOLUMES)["case"] == "volume-2"
+    browser.click("#task-1-viewer-differences tr.finding button")
+    assert state(browser, VOLUMES)["case"] == "volume-1"
+
+
+@pytest.mark.parametrize(
+    ("preset", "low", "high"), [("lung", "-1350.0", "150.0"), ("soft", "-160.0", "240.0"), ("bone", "-500.0", "1300.0")]
+)
+def test_windows_for_ct_are_set_by_a_button(browser, preset, low, high):
+    browser.click(f"{VOLUMES} .{preset}")
+    now = state(browser, VOLUMES)
+    assert (now["low"], now["high"]) == (low, high)
+    browser.key("Tab")
+    focus(browser, VOLUMES)
+    browser.key("r")
+    assert state(browser, VOLUMES)["low"] == "-1000.0"  # as trained
+
+
+def test_a_field_has_no_windows_for_ct(browser):
+    assert browser.run(f"document.querySelector('{FIELDS} .presets')") is None
+
+
+def test_two_fingers_zoom(browser):
+    x, y = browser.middle(f"{FIELDS} .stage")
+    browser.pinch(x, y, 60, 120)
+    assert float(state(browser, FIELDS)["zoom"]) == pytest.approx(2.0, abs=0.05)
 
 
 def test_window_centre_darkens_the_picture_by_slider_and_by_drag(browser):
@@ -203,10 +269,12 @@ def test_everything_is_done_by_keys_alone(browser):
     assert browser.run("document.activeElement.closest('tr').className").startswith("finding false_positive")
     order = []
     browser.run(f"document.querySelector('{VOLUMES} .choose-case').focus()")
-    for _ in range(12):
+    for _ in range(13):
         order.append(browser.run("document.activeElement.className"))
         browser.key("Tab")
-    assert {"previous", "next", "zoom-in", "whole", "stage", "slice", "threshold", "width", "centre"} <= set(order)
+    assert {"previous", "next", "zoom-in", "whole", "stage", "slice", "threshold-detection", "width", "centre"} <= set(
+        order
+    )
 
 
 def test_focus_is_visible_and_controls_have_names(browser):
@@ -230,6 +298,59 @@ def test_the_wheel_scrolls_the_page_where_the_mouse_has_not_moved_over_the_pictu
     before = state(browser, VOLUMES)["slice"]
     browser.wheel(x, y, 100)
     assert state(browser, VOLUMES)["slice"] == before
+
+
+# Every element with text of its own, and the colour that is behind it; a half-opaque one does not occur.
+CONTRAST = """(() => {
+  const light = (c) => c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4;
+  const pen = Object.assign(document.createElement('canvas'), { width: 1, height: 1 })
+    .getContext('2d', { willReadFrequently: true });
+  const levels = (colour) => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const behind = (e) => {
+    for (let at = e; at; at = at.parentElement) {
+      const colour = levels(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 250) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const low = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.checkVisibility() || e.closest('.panel, .skip, script, noscript') || e.disabled) continue;
+    const style = getComputedStyle(e);
+    const colour = e instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [luminance(levels(colour)), luminance(behind(e))].sort((p, q) => q - p);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) low.push(`${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 20)} ${ratio.toFixed(2)}`);
+  }
+  return low;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_what_is_behind_it(browser, dark):
+    browser.view(1200, 900, dark=dark)
+    browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    browser.settled()
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(20, 23, 27)" if dark else "rgb(246, 245, 241)"
+    )
+    assert browser.run(CONTRAST) == []
+
+
+def test_print_is_light_and_without_what_only_a_screen_can_do(browser):
+    browser.view(1200, 900, dark=True)
+    browser.print_view()
+    try:
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert browser.run(f"document.querySelector('{VOLUMES}').offsetParent === null")
+        assert browser.run(CONTRAST) == []
+    finally:
+        browser.print_view(on=False)
 
 
 @pytest.mark.parametrize(("width", "zoom"), [(1200, 2.0), (390, 1.0), (1200, 1.0)])

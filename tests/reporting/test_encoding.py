@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as Pillow
 
 from pipeline.geometry import Grid
-from pipeline.reporting.encoding import encode_image, encoded_range, nearest
+from pipeline.reporting.encoding import encode_image, nearest
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -17,22 +17,10 @@ def volume(shape: tuple[int, int, int]) -> tuple[np.ndarray, Grid]:
     return rng.integers(-1000, 1000, (1, *shape)).astype(np.int16), Grid(shape, np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
-def test_the_range_reaches_half_a_window_beyond_but_not_beyond_the_values():
-    image = np.array([[[-3000, 150, 3000]]], dtype=np.int16)
-    assert encoded_range(image, (-1000, 400)) == (-1700, 1100)
-    assert encoded_range(np.clip(image, -1024, 600), (-1000, 400)) == (-1024, 600)
-    assert encoded_range(image.astype(np.uint8), (10, 20)) == (0, 255)
-
-
-def test_the_range_holds_the_window_and_is_never_empty():
-    assert encoded_range(np.full((1, 2, 2), 5, np.int16), (0, 10)) == (0, 10)
-    assert encoded_range(np.full((1, 2, 2), np.nan, np.float32), (7, 7)) == (7, 8)
-
-
 def test_a_small_volume_is_stored_without_loss_in_the_directions_of_the_reader():
     image, grid = volume((6, 5, 3))
     encoded = encode_image(image, grid, (-500, 500), 100_000)
-    low, high = encoded.encoded
+    low, high = encoded.scale.first, encoded.scale.last
     assert encoded.exact
     assert (encoded.size, encoded.slices, encoded.kind) == ((6, 5), (0, 1, 2), "image/png")
     levels = np.round((np.clip(image[0, :, :, 1], low, high) - low) / (high - low) * 255).T

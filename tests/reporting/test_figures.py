@@ -48,14 +48,14 @@ def test_feature_maps_show_first_middle_and_last_resolution(dims):
     assert five.size[1] > 2 * one.size[1]
 
 
-def test_the_most_varied_channels_are_shown_and_columns_run_right():
-    from pipeline.reporting.features import _most_varied, _planes
+def test_feature_maps_lie_as_pictures_do_with_columns_along_i():
+    from pipeline.reporting.features import _planes
 
     maps = np.zeros((10, 4, 3))
     maps[7, 3, 0] = 1.0  # i = 3, j = 0
-    planes = _most_varied(_planes(maps, "1/1"))
-    assert planes.shape == (8, 3, 4)
-    assert planes[0, 0, 3] == 1.0
+    planes = _planes(maps, "1/1")
+    assert planes.shape == (10, 3, 4)
+    assert planes[7, 0, 3] == 1.0
 
 
 def test_feature_maps_of_a_wrong_shape_are_refused():

@@ -58,7 +58,7 @@ def test_slices_are_shown_towards_left_and_back():
     assert flips(RAS) == (True, True)
     assert flips(LPS_ORDER) == (False, False)
     assert flips(PIXELS) == (False, False)
-    assert edge_letters(RAS) == ("R", "A")
+    assert edge_letters(RAS) == ("R", "A", "L", "P")
     assert edge_letters(PIXELS) is None
 
 

@@ -296,7 +296,7 @@ def test_a_report_is_written_whole_below_the_limit(tmp_path, data):
 
 def test_a_report_that_cannot_fit_is_refused(tmp_path):
     data = whole_of_one()
-    huge = replace(data.tasks[0], feature_maps=bytes(8_000_000))
+    huge = replace(data.tasks[0], config=lesion_experiment(), facts={"Long": "x" * 10_000_000})
     with pytest.raises(ValueError, match="must stay below 10,000,000 bytes"):
         write_report(tmp_path / "huge.html", replace(data, tasks=(huge,)))
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ def drawn(grid: Grid, centre: tuple[int, ...], values: np.ndarray) -> np.ndarray
     """The middle of each voxel of the third panel's plane: ``(rows, columns, 3)``."""
     boxes = Boxes.around(np.array([centre], dtype=float), np.ones(grid.dims), grid)
     found = Detections("v", boxes, np.array([0.9]), np.array([0]), ("cell",))
-    one = Saliency(values.astype(np.float32), grid, 1.0, 0.0)
+    one = Saliency(values.astype(np.float32), grid, 1.0, 0.0, 1.0, 8)
     image = np.full((1, *grid.shape), 100, np.uint8)
     picture = Pillow.open(io.BytesIO(saliency_png(image, grid, found, 0, [("map", one), ("map", one)])))
     third = np.asarray(picture)[20:, -480:]

@@ -64,11 +64,13 @@ def test_the_block_places_marks_in_pixels_from_the_upper_left_edge():
     block = json.loads(viewer(views, list(views.cases)).cases[0].data)
     assert (block["columns"], block["rows"], block["depth"], block["pixel"]) == (60, 50, 20, [1.0, 1.0])
     # The missed lesion: centre (40, 30, 9), 6 mm wide, slices of 2 mm; index 40 has its centre at 40.5.
-    assert block["annotations"][1] == [37.5, 27.5, 43.5, 33.5, 8, 10, 9, 0, 0.2, 0]
-    assert [mark[8:] for mark in block["detections"]] == [[0.9, 1], [0.7, 0], [0.2, 1]]
+    assert block["annotations"][1] == [37.5, 27.5, 43.5, 33.5, 8, 10, 9, 0, 0]
+    (version,) = block["versions"]
+    assert (version["threshold"], version["found"]) == (0.4, [0.9, 0.2])
+    assert [mark[8:] for mark in version["detections"]] == [[0.9, 1], [0.7, 0], [0.2, 1]]
     assert block["slices"] == list(range(20))
     assert len(block["planes"]) == 20
-    assert block["letters"] == ["R", "A"]
+    assert block["letters"] == ["R", "A", "L", "P"]
     assert block["valueUnit"] == "HU"
 
 
@@ -102,7 +104,7 @@ def test_points_have_no_size_and_ignored_ones_are_marked():
     block = json.loads(shown.cases[0].data)
     assert not shown.sized
     assert (shown.points, shown.ignored, shown.volumes) == (True, True, False)
-    assert [mark[9] for mark in block["annotations"]] == [0, 0, 1]
+    assert [mark[8] for mark in block["annotations"]] == [0, 0, 1]
     assert block["colour"]
     assert "values" not in shown.cases[0].told
 
@@ -111,10 +113,8 @@ def test_more_detections_than_a_case_may_hold_are_left_out_from_the_bottom_and_t
     monkeypatch.setattr("pipeline.reporting.viewed._MOST_DETECTIONS", 1)
     (viewed,) = volume_views().cases
     shown = viewer(volume_views(), [viewed])
-    assert [mark[8] for mark in json.loads(shown.cases[0].data)["detections"]] == [
-        0.9,
-        0.7,
-    ]
+    (version,) = json.loads(shown.cases[0].data)["versions"]
+    assert [mark[8] for mark in version["detections"]] == [0.9, 0.7]
     assert "1 detections of the lowest scores left out" in shown.cases[0].told
 
 

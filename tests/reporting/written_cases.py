@@ -9,6 +9,7 @@ from pipeline.evaluation import ScoredCase
 from pipeline.geometry import Boxes, Grid
 from pipeline.reporting.records import ReportData, TaskReport
 from pipeline.reporting.report import write_report
+from pipeline.reporting.versus import Other
 from pipeline.reporting.viewed import CaseViews, case_views
 from pipeline.volumes import Annotations
 from tests.reporting.examples import cell_experiment, evaluation_of, lesion_experiment
@@ -28,6 +29,15 @@ def volume_case(case_id: str = "volume-1") -> ScoredCase:
         np.array([0.9, 0.2, 0.7]),
         np.zeros(3, dtype=int),
         ("lesion",),
+    )
+    return ScoredCase(case_id, case_id, annotations, detections, {"modality": "CT"})
+
+
+def earlier_case(case_id: str = "volume-1") -> ScoredCase:
+    """The same lesions by an earlier version: it found the second (0.8) and not the first, and nothing false."""
+    annotations = volume_case(case_id).annotations
+    detections = Detections(
+        case_id, boxes([MISSED, FOUND], 7.0, VOLUME), np.array([0.8, 0.1]), np.zeros(2, dtype=int), ("lesion",)
     )
     return ScoredCase(case_id, case_id, annotations, detections, {"modality": "CT"})
 
@@ -82,16 +92,20 @@ def volume_views(limit: int = 5_000_000) -> CaseViews:
 
 
 def written_report(path: Path) -> Path:
-    """A report on both, of one version each."""
+    """A report on both: of two versions on the volumes, of one on the fields."""
     lesions, cells = lesion_experiment(), cell_experiment()
     volumes, fields = [volume_case(), volume_case("volume-2")], [field_case()]
+    earlier = Other("lesions/1", (earlier_case(), volume_case("volume-2")), 0.4)
     rules = lesions.evaluation.match, cells.evaluation.match
     tasks = (
         TaskReport(
             "lesions",
-            (evaluation_of(lesions, volumes, "lesions/1"),),
+            (evaluation_of(lesions, volumes, "lesions/2"),),
             config=lesions,
-            views=case_views(volumes, volume_image, rules[0], 0.4, intensity=lesions.preprocessing.intensity),
+            views=case_views(
+                volumes, volume_image, rules[0], 0.4, intensity=lesions.preprocessing.intensity, other=earlier
+            ),
+            pictured_version="lesions/2",
         ),
         TaskReport(
             "cells",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation import Comparison, Estimate, Evaluation, StratumDifference
-from pipeline.stages.compare import _asked, _log_tables
+from pipeline.stages.compare import _asked, _log_tables, _told
 
 
 class RecordingRun:
@@ -64,6 +64,12 @@ def test_tables_of_figures_strata_and_cases_are_logged_as_csv_and_as_tables(comp
     cases = pd.read_csv(io.StringIO(run.kept["tables/cases.csv"]))
     assert cases.loc[0, ["hits_a", "hits_b", "misses_a", "misses_b"]].tolist() == [1, 2, 2, 1]
     assert run.kept["strata.json"]["cells/2"]["size"]["small"]["f1"]["value"] == 2 / 3
+
+
+def test_description_says_what_was_compared_and_what_came_out(comparison):
+    told = _told(comparison)
+    assert told.startswith("cells/2 less cells/1, paired over 12 patients of test set t: f1 0.100 [0.020, 0.180]")
+    assert "(p = 0.030)" in told
 
 
 def test_comparison_by_other_strata_is_another_piece_of_work(comparison):

@@ -51,13 +51,14 @@ def field(tmp_path):
 def test_pictures_and_numbers_are_written(version, settings, field, tmp_path):
     explained = explain.explain_version(version(0.001), field, tmp_path / "out", settings, number=2)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(explained.files)
-    assert set(explained.files) == {"saliency.png", "feature_maps.png", "translation.png", "explanation.json"}
+    names = ("saliency.png", "sanity.png", "feature_maps.png", "translation.png", "explanation.json")
+    assert set(explained.files) == set(names)
     text = (tmp_path / "out" / "explanation.json").read_text()
     assert SECRET not in text
     told = json.loads(text)
     assert told["detection"]["number"] == 2
     assert told["detection"]["sanity"]["identical"] is True
-    assert len(told["translation"]["curve"]) == 4
+    assert len(told["translation"]["curve"]) == 8
     # Three panels of 480 pixels side by side.
     picture = Pillow.open(io.BytesIO((tmp_path / "out" / "saliency.png").read_bytes()))
     assert picture.size[0] == 3 * 480 + 2 * 4

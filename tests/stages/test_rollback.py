@@ -6,7 +6,8 @@ from pipeline.errors import ModelError
 from pipeline.stages import rollback
 from pipeline.stages.rollback import rollback_champion
 from pipeline.tracking import registry
-from pipeline.tracking.champions import ChampionMoved, Change, champions, change_champion
+from pipeline.tracking.champions import ChampionMoved, champions, change_champion
+from pipeline.tracking.history import Change
 from pipeline.tracking.session import connect
 
 
@@ -48,6 +49,19 @@ def test_rollback_passes_over_what_was_deleted(three):
     connect(three).delete_model_version("cells", "2")
     back = rollback_champion("cells", three)
     assert (back.champion, back.reason) == ("1", "rolled back from cells/3; passed over as deleted: cells/2")
+
+
+def test_rollback_without_one_that_still_exists_names_the_deleted(three):
+    connect(three).delete_model_version("cells", "2")
+    connect(three).delete_model_version("cells", "1")
+    with pytest.raises(ModelError, match="no earlier champion to go back to: cells/2, cells/1 were deleted"):
+        rollback_champion("cells", three)
+
+
+@pytest.mark.parametrize("name", ["cells/1", "cells@champion", "models:/cells/1"])
+def test_rollback_to_a_version_of_ones_choice_is_a_promotion(three, name):
+    with pytest.raises(ModelError, match=r"takes the name alone .cells. .* cellscan promote cells/NUMBER --force"):
+        rollback_champion(name, three)
 
 
 def test_rollback_without_a_champion_or_a_name_is_told(tracked):

@@ -2,24 +2,23 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.config import Policy
 from pipeline.errors import TrackingError
 from pipeline.tracking import registry
 from pipeline.tracking.champions import (
-    CHAMPION,
-    RUN_TAG,
     ChampionMoved,
     Champions,
-    Change,
     champions,
     change_champion,
-    new_history,
     refuse,
 )
+from pipeline.tracking.history import CHAMPION, RUN_TAG, Change, alias_holder, new_history
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import connect, prepare
 
@@ -75,7 +74,7 @@ def test_change_moves_the_alias_and_is_kept_in_history_and_on_the_version(three)
 
 
 def test_no_name_of_a_host_or_person_is_kept(three, monkeypatch):
-    monkeypatch.setattr("pipeline.tracking.champions.host", lambda: "ward-7-of-dr-jones")
+    monkeypatch.setattr("pipeline.tracking.history.host", lambda: "ward-7-of-dr-jones")
     _promote(three, "1")
     kept = [*_tags(three, "1").values(), *_history_run(three).data.params.values()]
     assert not [value for value in kept if "jones" in value]
@@ -97,7 +96,8 @@ _PROMOTE = """
 import sys, time
 from pathlib import Path
 from pipeline.settings import Settings
-from pipeline.tracking.champions import Change, ChampionMoved, champions, change_champion
+from pipeline.tracking.champions import ChampionMoved, champions, change_champion
+from pipeline.tracking.history import Change
 home, own, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 settings = Settings(own, own, "cpu", "", f"sqlite:///{home / 'mlflow.db'}", None)
 known = champions(settings, "cells")
@@ -158,9 +158,9 @@ def test_killed_between_history_and_alias_the_alias_follows_at_the_next_look(thr
         patch.setattr(MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
             _promote(three, "2", known=known)
-    assert registry.champion(three, "cells") == "1"
-    assert champions(three, "cells").current == "2"
+    assert alias_holder(connect(three), "cells") == "1"
     assert registry.champion(three, "cells") == "2"
+    assert champions(three, "cells").current == "2"
     assert _tags(three, "2")["cellscan.previous_champion"] == "1"
 
 
@@ -197,6 +197,90 @@ def test_champion_that_was_deleted_is_no_champion(three):
     assert (known.current, known.earlier) == (None, ("1",))
 
 
+def test_replaced_champion_says_by_whom_and_when_and_keeps_why_it_was_promoted(three):
+    _promote(three, "1", reason="the first")
+    _promote(three, "2")
+    tags = _tags(three, "1")
+    assert (tags["cellscan.promotion"], tags["cellscan.replaced_by"]) == ("replaced", "cells/2")
+    assert tags["cellscan.replaced_at"] == champions(three, "cells").changes[1].at
+    assert tags["cellscan.promotion_reason"] == "the first"
+    _promote(three, "1", "forced")
+    assert (_tags(three, "1")["cellscan.promotion"], _tags(three, "1")["cellscan.replaced_by"]) == ("forced", "")
+
+
+def test_champion_whose_alias_was_taken_by_hand_is_replaced_by_no_version(three):
+    _promote(three, "1")
+    connect(three).delete_registered_model_alias("cells", CHAMPION)
+    champions(three, "cells")
+    assert _tags(three, "1")["cellscan.replaced_by"] == "no version"
+
+
+class TestHistoryRunInMlflow:
+    """Anybody can delete it on MLflow's page, or write into it."""
+
+    def test_deleted_it_is_restored(self, three):
+        _promote(three, "1")
+        connect(three).delete_run(_history_run(three).info.run_id)
+        _promote(three, "2")
+        assert [one.version for one in champions(three, "cells").changes] == ["1", "2"]
+        assert _history_run(three).info.lifecycle_stage == "active"
+
+    def test_deleted_for_good_a_new_one_begins_with_the_holder_of_the_alias(self, three):
+        _promote(three, "1")
+        lost = _history_run(three).info.run_id
+        connect(three).delete_run(lost)
+        connect(three)._tracking_client.store._hard_delete_run(lost)
+        (begun,) = champions(three, "cells").changes
+        assert (begun.action, begun.version, begun.previous) == ("history lost", "1", None)
+        assert begun.reason == f"run {lost}, which held the earlier history, was deleted for good"
+        assert registry.champion(three, "cells") == "1"
+        _promote(three, "2")
+        assert champions(three, "cells").earlier == ("1",)
+
+    def test_deleted_for_good_between_look_and_change_nothing_is_changed(self, three):
+        _promote(three, "1")
+        known = champions(three, "cells")
+        lost = _history_run(three).info.run_id
+        connect(three).delete_run(lost)
+        connect(three)._tracking_client.store._hard_delete_run(lost)
+        _promote(three, "2")
+        _promote(three, "3")
+        known = replace(known, changes=known.changes * 9)
+        with pytest.raises(ChampionMoved, match="was lost meanwhile"):
+            _promote(three, "1", known=known)
+        assert registry.champion(three, "cells") == "3"
+
+    def test_parameters_of_somebody_else_are_no_changes(self, three):
+        _promote(three, "1")
+        for name in ("note", "0001", "000009"):
+            connect(three).log_param(_history_run(three).info.run_id, name, "by hand")
+        _promote(three, "2")
+        assert [one.version for one in champions(three, "cells").changes] == ["1", "2"]
+
+    def test_something_else_under_the_number_of_a_change_is_told(self, three):
+        _promote(three, "1")
+        connect(three).log_param(_history_run(three).info.run_id, "000002", "by hand")
+        with pytest.raises(TrackingError, match="a change of champion was expected, got 'by hand'"):
+            champions(three, "cells")
+
+
+def test_killed_between_history_and_alias_the_version_that_is_asked_for_is_the_historys(three, monkeypatch):
+    _promote(three, "1")
+    known = champions(three, "cells")
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _promote(three, "2", known=known)
+    found = []
+    monkeypatch.setattr(registry, "_fetch", lambda settings, version: found.append(str(version.version)))
+    registry.resolve(three, "cells@champion")
+    assert found == ["2"]
+
+
 def test_history_is_one_run_that_nobody_ends(three):
     _promote(three, "1")
     run = _history_run(three)
@@ -229,11 +313,38 @@ def test_long_reason_is_whole_on_the_version_and_shortened_in_the_history(three)
 
 def test_refusal_is_kept_on_the_version_and_not_in_the_history(three):
     _promote(three, "1")
-    refuse(three, "cells", "2", "not promoted: worse", "policy")
+    policy = Policy(name="harsh", min_patients=50)
+    refuse(three, "cells", "2", "not promoted: worse", policy)
     tags = _tags(three, "2")
     assert (tags["cellscan.promotion"], tags["cellscan.promotion_reason"]) == ("refused", "not promoted: worse")
-    assert tags["cellscan.promotion_policy"] == "policy"
+    assert tags["cellscan.promotion_policy"] == policy.title
     assert len(champions(three, "cells").changes) == 1
+
+
+def test_refusal_that_comes_too_late_leaves_the_champion_as_it_is(three):
+    _promote(three, "1", "forced", "by hand")
+    refuse(three, "cells", "1", "not promoted: worse")
+    assert (_tags(three, "1")["cellscan.promotion"], _tags(three, "1")["cellscan.promotion_reason"]) == (
+        "forced",
+        "by hand",
+    )
+
+
+def test_refusal_that_crosses_a_promotion_on_another_machine_does_not_stay(three, tmp_path, monkeypatch):
+    known, other = champions(three, "cells"), replace(three, home=tmp_path / "other")
+    tag = MlflowClient.set_model_version_tag
+
+    def late(client, *arguments):
+        monkeypatch.setattr(MlflowClient, "set_model_version_tag", tag)
+        change_champion(other, known, Change.now("forced", "1", None, "by hand"))
+        tag(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "set_model_version_tag", late)
+    refuse(three, "cells", "1", "not promoted: worse")
+    assert (_tags(three, "1")["cellscan.promotion"], _tags(three, "1")["cellscan.promotion_reason"]) == (
+        "forced",
+        "by hand",
+    )
 
 
 def test_a_process_that_holds_the_lock_too_long_is_told_of(three, monkeypatch):

@@ -6,6 +6,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
 from pipeline.tracking import champions, registry
+from pipeline.tracking.history import Change
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import connect
 
@@ -26,7 +27,7 @@ def test_registered_bundle_is_found_by_number_alias_and_uri(settings, run_id, bu
     champions.change_champion(
         settings,
         champions.champions(settings, "cells"),
-        champions.Change.now("promoted", version, None, "the first version"),
+        Change.now("promoted", version, None, "the first version"),
     )
     for spec in ("cells/1", "cells@champion", "models:/cells/1", "models:/cells@champion"):
         record = registry.resolve(settings, spec)
@@ -43,6 +44,14 @@ def test_retry_makes_no_second_version(settings, run_id, bundle_folder):
     assert _register(settings, run_id, bundle_folder) == "1"
     assert _register(settings, run_id, bundle_folder, "other") == "2"
     assert registry.versions(settings, "cells") == ["1", "2"]
+
+
+def test_versions_are_found_by_tag_and_no_odd_name_reaches_the_search(settings, run_id, bundle_folder):
+    _register(settings, run_id, bundle_folder)
+    assert registry.versions(settings, "cells", {"cellscan.dims": "2"}) == ["1"]
+    assert registry.versions(settings, "cells", {"cellscan.dims": "3"}) == []
+    with pytest.raises(ModelError, match="the name of a model was expected"):
+        registry.versions(settings, "cells' or name = 'x")
 
 
 def test_upload_killed_before_its_version_is_used_and_not_repeated(settings, run_id, bundle_folder, monkeypatch):
@@ -99,6 +108,9 @@ def test_changed_artifacts_are_refused(settings, run_id, bundle_folder):
         ("cells", "is written name@champion or name/3, got 'cells'"),
         ("cells/7", "no version 'cells/7'; there are cells/1"),
         ("cells@champion", "no version 'cells@champion'; there are cells/1"),
+        ("cells'x/1", "is written name@champion or name/3"),
+        ("cells/" + "1" * 20, "no version 'cells/1{20}'; there are cells/1"),
+        ("cells/1\n", "is written name@champion or name/3"),
         ("lesions/1", "no registered model 'lesions'; there are: cells"),
     ],
 )

@@ -235,3 +235,9 @@ def test_folds_are_below_their_parent_also_those_that_were_done_alone(settings):
     assert len(below) == 3
     assert alone.run_id in {run.info.run_id for run in below}
     assert {run.info.status for run in below} == {client.get_run(parent.run_id).info.status} == {"FINISHED"}
+
+
+def test_description_is_where_mlflow_shows_it(settings):
+    with tracked_run(settings, "lesions", "described", {"cellscan.kind": "compare"}) as run:
+        run.describe("what came out")
+    assert connect(settings).get_run(run.run_id).data.tags["mlflow.note.content"] == "what came out"

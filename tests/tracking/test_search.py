@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.evaluation.records import Estimate, Evaluation
-from pipeline.tracking.champions import Change, champions, change_champion
+from pipeline.tracking.champions import champions, change_champion
 from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.history import Change
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.search import better_than_champion
 from pipeline.tracking.session import connect, prepare
@@ -97,11 +98,16 @@ def test_the_search_of_the_readme(settings):
 
 def test_the_same_as_a_function(settings):
     found = better_than_champion(settings, "lesions", SMALL)
-    assert [(one.version, one.value, one.champion) for one in found] == [
-        ("lesions/4", 0.75, CHAMPIONS),
-        ("lesions/3", 0.70, CHAMPIONS),
+    assert (found.champion, found.value, found.lower, found.test_set) == ("lesions/1", CHAMPIONS, 0.0, "t")
+    assert [(one.version, one.value, one.upper, one.champion) for one in found.runs] == [
+        ("lesions/4", 0.75, 1.0, CHAMPIONS),
+        ("lesions/3", 0.70, 1.0, CHAMPIONS),
     ]
-    assert better_than_champion(settings, "lesions", SMALL, days=32)[0].version == "lesions/9"
+    assert better_than_champion(settings, "lesions", SMALL, days=32).runs[0].version == "lesions/9"
+
+
+def test_figure_without_interval_has_none(settings):
+    assert math.isnan(better_than_champion(settings, "lesions", "threshold").upper)
 
 
 def test_the_same_of_model_versions(settings):

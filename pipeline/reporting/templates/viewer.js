@@ -3,6 +3,7 @@
 const MOST_ZOOM = 40;
 const FINDING_SHARE = 0.2; // of the picture that a finding takes when it is gone to
 const WINDOW_STEPS = 200;
+const PALE = '#dfe6ee';
 
 function signed(value, range) {
   const digits = range >= 100 ? 0 : range >= 10 ? 1 : 3;
@@ -14,7 +15,11 @@ function niceStep(about) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= about * (1 - 1e-9));
 }
 
-// "Missed lesion, score none".
+function count(number, what) {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+// "Missed lesion, no detection on it".
 function described(row) {
   const [kind, name, score] = Array.from(row.cells, (cell) => cell.textContent);
   return `${kind} ${name}, ${score === 'none' ? 'no detection on it' : `score ${score}`}`;
@@ -29,7 +34,7 @@ class Viewer {
     this.stage = root.querySelector('.stage');
     this.canvas = root.querySelector('canvas');
     this.pen = this.canvas.getContext('2d');
-    this.switches = { annotation: true, detection: true, ignored: true };
+    this.switches = { found: true, missed: true, hit: true, false: true, ignored: true, detection: true, other: true };
     this.selected = '';
     this.row = null;
     this.waiting = false;
@@ -37,6 +42,17 @@ class Viewer {
 
   control(name) {
     return this.root.querySelector(`.${name}`);
+  }
+
+  // The values of the darkest and of the brightest grey level.
+  get encoded() {
+    return [this.block.values[0], this.block.values[this.block.values.length - 1]];
+  }
+
+  // How far the window can be moved: over all levels, and in CT over the usual windows too.
+  get reach() {
+    const [first, last] = this.encoded;
+    return this.block.valueUnit === 'HU' ? [Math.min(first, -1000), Math.max(last, 1000)] : [first, last];
   }
 
   get k() {
@@ -50,7 +66,8 @@ class Viewer {
   selectedMark() {
     const [role, index] = this.selected.split('-');
     if (!role) return null;
-    return this.block[role === 'annotation' ? 'annotations' : 'detections'][Number(index)] || null;
+    const marks = role === 'annotation' ? this.block.annotations : this.block.versions[ROLES.indexOf(role)].detections;
+    return marks[Number(index)] || null;
   }
 
   open(number) {
@@ -62,7 +79,7 @@ class Viewer {
     this.number = number;
     this.block = block;
     this.pictures = pictures;
-    this.select('', null);
+    this.clearSelection();
     this.control('choose-case').value = String(number);
     this.control('told').textContent = `${block.id}: ${block.told}.`;
     this.position = this.nearestPosition(Math.floor(block.depth / 2));
@@ -78,7 +95,9 @@ class Viewer {
       slice.hidden = !block.depth;
       this.control('slice').max = String(block.slices.length - 1);
     }
-    const [first, last] = block.encoded;
+    const presets = this.control('presets');
+    if (presets) presets.hidden = block.valueUnit !== 'HU';
+    const [first, last] = this.reach;
     const step = (last - first) / WINDOW_STEPS;
     Object.assign(this.control('width'), { min: step, max: last - first, step });
     Object.assign(this.control('centre'), { min: first, max: last, step });
@@ -86,7 +105,7 @@ class Viewer {
 
   resetWindow() {
     [this.low, this.high] = this.block.shown;
-    this.threshold = this.block.threshold;
+    this.thresholds = this.block.versions.map((version) => version.threshold);
     this.changed();
   }
 
@@ -139,7 +158,7 @@ class Viewer {
   }
 
   setWindow(centre, width) {
-    const [first, last] = this.block.encoded;
+    const [first, last] = this.reach;
     const wide = Math.min(Math.max(width, (last - first) / WINDOW_STEPS), last - first);
     const middle = Math.min(Math.max(centre, first), last);
     this.low = middle - wide / 2;
@@ -147,18 +166,40 @@ class Viewer {
     this.changed();
   }
 
-  toggle(role) {
-    this.switches[role] = !this.switches[role];
+  // Together: off where all of them are on.
+  toggle(...names) {
+    const on = !names.every((name) => this.switches[name]);
+    for (const name of names) this.switches[name] = on;
     this.changed();
   }
 
   // --- findings ----------------------------------------------------------------------------------------------------
 
+  clearSelection() {
+    if (this.row) this.row.removeAttribute('aria-current');
+    this.selected = '';
+    this.row = null;
+  }
+
   select(mark, row) {
+    this.clearSelection();
     this.selected = mark;
     this.row = row;
-    for (const one of this.rows) one.toggleAttribute('aria-current', one === row);
-    if (row) row.setAttribute('aria-current', 'true');
+    row.setAttribute('aria-current', 'true');
+  }
+
+  // What is gone to must be seen, whatever was switched off before.
+  uncover(mark) {
+    const role = this.selected.split('-')[0];
+    if (role === 'annotation') {
+      this.switches.found = true;
+      this.switches.missed = true;
+      return;
+    }
+    this.switches[role] = true;
+    this.switches[mark[OUTCOME] === FALSE ? 'false' : 'hit'] = true;
+    const number = ROLES.indexOf(role);
+    this.thresholds[number] = Math.min(this.thresholds[number], mark[SCORE]);
   }
 
   goTo(row) {
@@ -166,9 +207,7 @@ class Viewer {
     if (number !== this.number) this.open(number);
     this.select(row.dataset.mark, row);
     const mark = this.selectedMark();
-    const role = this.selected.split('-')[0];
-    this.switches[role] = true;
-    if (role === 'detection') this.threshold = Math.min(this.threshold, mark[SCORE]);
+    this.uncover(mark);
     if (this.block.depth) this.position = this.nearestPosition(mark[NEAREST]);
     this.x = (mark[LEFT] + mark[RIGHT]) / 2;
     this.y = (mark[TOP] + mark[BOTTOM]) / 2;
@@ -179,16 +218,26 @@ class Viewer {
     this.zoom = Math.min(Math.max(room / Math.max(wide, high), 1), this.block.depth ? 6 : 10);
     this.changed();
     this.stage.focus({ preventScroll: true });
-    this.reveal(row);
+    this.revealRow(row);
+    this.revealPicture();
   }
 
-  // The row within its own list, the picture within the window.
-  reveal(row) {
+  goToCase(number) {
+    this.open(number);
+    this.stage.focus({ preventScroll: true });
+    this.revealPicture();
+  }
+
+  // Within its own list; the page stays.
+  revealRow(row) {
     const list = row.closest('.rows');
     const inList = row.offsetTop - list.clientHeight / 2;
     if (row.offsetTop < list.scrollTop + 60 || row.offsetTop + 40 > list.scrollTop + list.clientHeight) {
       list.scrollTo({ top: inList, behavior: 'instant' });
     }
+  }
+
+  revealPicture() {
     const edge = this.stage.getBoundingClientRect();
     if (edge.top < 0 || edge.bottom > window.innerHeight) this.root.scrollIntoView({ block: 'start' });
   }
@@ -240,13 +289,17 @@ class Viewer {
     this.tell(marks);
   }
 
+  // The patient's sides, and which slice this is of how many the scan has.
   drawLetters() {
     const { clientWidth, clientHeight } = this.stage;
-    const [left, top] = this.block.letters;
+    const [left, top, right, bottom] = this.block.letters;
     if (!left) return;
-    label(this.pen, left, 8, clientHeight / 2 + 5, '#dfe6ee');
-    label(this.pen, top, clientWidth / 2, 18, '#dfe6ee', 'center');
-    label(this.pen, `${this.k + 1} / ${this.block.depth}`, 8, clientHeight - 12, '#dfe6ee');
+    const [middle, centre] = [clientHeight / 2 + 5, clientWidth / 2];
+    label(this.pen, left, 8, middle, PALE);
+    label(this.pen, top, centre, 18, PALE, 'center');
+    label(this.pen, right, clientWidth - 8, middle, PALE, 'right');
+    label(this.pen, bottom, centre, clientHeight - 12, PALE, 'center');
+    label(this.pen, `${this.k + 1} / ${this.block.depth}`, 8, clientHeight - 12, PALE);
   }
 
   drawScaleBar() {
@@ -266,15 +319,15 @@ class Viewer {
 
   showControls() {
     const { block } = this;
-    const range = block.encoded[1] - block.encoded[0];
+    const range = this.encoded[1] - this.encoded[0];
     const unit = block.valueUnit ? ` ${block.valueUnit}` : '';
-    this.showSlider('threshold', this.threshold, this.threshold.toFixed(2));
+    this.thresholds.forEach((value, number) => this.showSlider(`threshold-${ROLES[number]}`, value, value.toFixed(2)));
     this.showSlider('width', this.high - this.low, signed(this.high - this.low, range) + unit);
     const centre = (this.high + this.low) / 2;
     this.showSlider('centre', centre, signed(centre, range) + unit);
     if (block.depth) this.showSlider('slice', this.position, `${this.k + 1} of ${block.depth}`);
-    for (const [role, on] of Object.entries(this.switches)) {
-      const box = this.control(`layer-${role}`);
+    for (const [name, on] of Object.entries(this.switches)) {
+      const box = this.control(`layer-${name}`);
       if (box) box.checked = on;
     }
     this.control('zoom-out').disabled = this.zoom <= 1;
@@ -288,23 +341,29 @@ class Viewer {
     slider.closest('label').querySelector('output').textContent = text;
   }
 
-  tell(marks) {
+  // What is drawn, and the whole case at the thresholds of now.
+  sentence(marks) {
     const { block } = this;
-    const seen = (role) => marks.filter((one) => one.role === role).length;
-    const count = (number, what) => `${number} ${what}${number === 1 ? '' : 's'}`;
+    const annotations = marks.filter((one) => one.key.startsWith('annotation')).length;
     const parts = [block.depth ? `Slice ${this.k + 1} of ${block.depth}` : `Zoom ${this.zoom.toFixed(1)}`];
-    parts.push(`${count(seen('annotation'), 'annotation')} and ${count(seen('detection'), 'detection')} drawn`);
-    const whole = countMarks(block, this.threshold);
-    parts.push(
-      `whole case at threshold ${this.threshold.toFixed(2)}: ${count(whole.hits, 'hit')}, ` +
-        `${whole.missed} missed, ${count(whole.false, 'false positive')}`,
-    );
-    let text = `${parts.join('; ')}.`;
-    if (this.row) text += ` Chosen: ${described(this.row)}.`;
-    Object.assign(this.root.dataset, {
-      case: block.id, slice: String(this.k), selected: this.selected, zoom: this.zoom.toFixed(2),
-      drawn: marks.map((one) => one.key).join(' '),
+    parts.push(`${count(annotations, 'annotation')} and ${count(marks.length - annotations, 'detection')} drawn`);
+    block.versions.forEach((version, number) => {
+      const whole = countMarks(block, number, this.thresholds[number]);
+      const who = block.versions.length > 1 ? ` by ${version.name}` : '';
+      parts.push(
+        `whole case${who} at threshold ${this.thresholds[number].toFixed(2)}: ${count(whole.hits, 'hit')}, ` +
+          `${whole.missed} missed, ${count(whole.false, 'false positive')}`,
+      );
     });
+    return `${parts.join('; ')}.${this.row ? ` Chosen: ${described(this.row)}.` : ''}`;
+  }
+
+  tell(marks) {
+    Object.assign(this.root.dataset, {
+      case: this.block.id, slice: String(this.k), selected: this.selected, zoom: this.zoom.toFixed(2),
+      low: this.low.toFixed(1), high: this.high.toFixed(1), drawn: marks.map((one) => one.key).join(' '),
+    });
+    const text = this.sentence(marks);
     clearTimeout(this.telling);
     this.telling = setTimeout(() => { this.control('status').textContent = text; }, 120);
   }

@@ -45,10 +45,13 @@ class Pictures {
   }
 
   table(low, high) {
-    const [first, last] = this.block.encoded;
+    const { levels, values } = this.block;
     const table = new Uint8ClampedArray(256);
+    let part = 0;
     for (let level = 0; level < 256; level += 1) {
-      const value = first + (level / 255) * (last - first);
+      while (part < levels.length - 2 && level > levels[part + 1]) part += 1;
+      const share = (level - levels[part]) / (levels[part + 1] - levels[part]);
+      const value = values[part] + share * (values[part + 1] - values[part]);
       table[level] = (255 * (value - low)) / (high - low);
     }
     return table;

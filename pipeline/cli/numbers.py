@@ -1,0 +1,34 @@
+"""How a user names folds and seeds."""
+
+import re
+from typing import Literal
+
+from pipeline.errors import ConfigError
+
+
+def parse_folds(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
+    """``all``, ``0,2`` or nothing.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    return _numbers("--folds", text, "all or numbers such as 0,2")
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """``0,1,2`` or nothing.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    return None if text is None else _numbers("--seeds", text, "numbers such as 0,1,2")
+
+
+def _numbers(option: str, text: str, expected: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
+        raise ConfigError(f"{option} takes {expected}, got {text!r}")
+    return tuple(int(number) for number in text.split(","))

@@ -1,0 +1,75 @@
+"""Why a version finds what it finds, on its own test cases: made once, and kept with the version."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.datasets.cases import Case
+from pipeline.detectors.bundle import Bundle
+from pipeline.errors import TrackingError
+from pipeline.explanation.version import explain_cases
+from pipeline.progress import Progress
+from pipeline.reporting.explained import ExplainedPicture
+from pipeline.reporting.explanation import explanation_pictures
+from pipeline.settings import Settings
+from pipeline.stages.experiment import case_rows, cases_digest
+from pipeline.stages.pictures import features_png, known
+from pipeline.tracking.dataset import CaseTable
+from pipeline.tracking.registry import VersionRecord
+from pipeline.tracking.run import TrackedRun, run_folder, tracked_run
+
+FOLDER, FACTS = "explanation", "explanation.json"
+_WORDS = ("title", "alternative", "shows", "not_shown", "checked")
+
+
+def explained(
+    record: VersionRecord, bundle: Bundle, cases: Sequence[Case], settings: Settings, progress: Progress | None = None
+) -> tuple[ExplainedPicture, ...]:
+    """The pictures that explain a version: those that its training kept, else made now and kept in a run of their own.
+
+    Args:
+        record: the version.
+        bundle: its network.
+        cases: its test cases, which are examined where nothing was kept; without any there is nothing to examine.
+        settings: where things are.
+        progress: called while they are made.
+    """
+    kept = _kept(settings, record.run_id)
+    if kept or not cases:
+        return kept
+    key = hashlib.sha256(f"explain|{record.spec}|{record.run_id}|{cases_digest(cases)}".encode()).hexdigest()[:16]
+    tags = {"cellscan.kind": "explain", "cellscan.model": record.spec, "cellscan.dataset_digest": cases_digest(cases)}
+    with tracked_run(settings, record.name, key, tags, name=f"explain {record.spec}") as run:
+        if not run.finished:
+            run.link_figures(record.model_id, CaseTable(record.name, cases_digest(cases), "test", case_rows(cases)))
+            log_explanation(run, bundle, cases, settings, progress)
+    return _kept(settings, run.run_id)
+
+
+def log_explanation(
+    run: TrackedRun, bundle: Bundle, cases: Sequence[Case], settings: Settings, progress: Progress | None = None
+) -> None:
+    """Explain a version on its test cases: figures as metrics, pictures and what they say below ``explanation``."""
+    explanation = explain_cases(bundle, cases, settings.device, progress)
+    pictures = explanation_pictures(explanation, bundle, features_png(explanation.seen))
+    run.log_metrics(explanation.metrics())
+    for name, picture in pictures.items():
+        run.log_image(f"{FOLDER}/{name}.png", picture.png)
+    # Written last: where it is, all of it is there.
+    words = {name: {word: getattr(picture, word) for word in _WORDS} for name, picture in pictures.items()}
+    facts = {name: known(value) for name, value in explanation.to_json().items()}
+    run.log_json(f"{FOLDER}/{FACTS}", {**facts, "pictures": words})
+
+
+def _kept(settings: Settings, run_id: str) -> tuple[ExplainedPicture, ...]:
+    try:
+        folder = run_folder(settings, run_id, FOLDER)
+    except TrackingError:  # a version of before, which kept none
+        return ()
+    return _read(folder) if (folder / FACTS).is_file() else ()
+
+
+def _read(folder: Path) -> tuple[ExplainedPicture, ...]:
+    words = json.loads((folder / FACTS).read_text(encoding="utf-8"))["pictures"]
+    return tuple(ExplainedPicture(png=(folder / f"{name}.png").read_bytes(), **said) for name, said in words.items())
