@@ -74,3 +74,25 @@ def field_of_cells(folder: Path, seed: int, cells: int = 12, size: int = 64) -> 
     boxes = Boxes.around(np.array(centres).reshape(-1, 2), np.full((len(centres), 2), 8.0), grid)
     array = np.clip(image, 0, 255).astype(np.uint8)[None]
     return volume_with(folder, array, grid, boxes, ("cell",) * len(boxes), patient=f"p{seed}")
+
+
+def field_with_masks(folder: Path, seed: int, cells: int = 12, size: int = 64) -> Volume:
+    """A 2D image of bright ellipses without noise, of which some touch, with their label map (values 3, 6, 9 …)."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    labels = np.zeros((size, size), np.int32)
+    count = 0
+    while count < cells:
+        spot, radii, turn = rng.uniform(1, size - 2, 2), rng.uniform(3, 7, 2), rng.uniform(0, np.pi)
+        along = (x - spot[0]) * np.cos(turn) + (y - spot[1]) * np.sin(turn)
+        across = (y - spot[1]) * np.cos(turn) - (x - spot[0]) * np.sin(turn)
+        inside = (along / radii[0]) ** 2 + (across / radii[1]) ** 2 <= 1
+        if inside.sum() > 20 and not labels[inside].any():
+            count += 1
+            labels[inside] = 3 * count
+    grid = Grid.of_pixels((size, size))
+    boxes, _ = Boxes.from_label_map(labels, grid)
+    path = folder / f"labels-{seed}-{size}-{cells}.b2nd"
+    write_array(path, labels[None])
+    image = np.where(labels > 0, 120, 20).astype(np.uint8)[None]
+    return volume_with(folder, image, grid, boxes, ("cell",) * cells, patient=f"p{seed}", label_map_path=path)

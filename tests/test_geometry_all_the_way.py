@@ -66,7 +66,8 @@ def test_in_every_training_patch(volume, tmp_path, spacing):
     dataset = PatchDataset([store.get(case)], config)
     seen = 0
     for number in range(30):
-        _, boxes, labels, _ = dataset.draw(number)
+        patch = dataset.draw(number)
+        boxes, labels = patch.boxes, patch.labels
         seen += len(boxes)
         for centre, size in zip(boxes.centres_world, boxes.sizes_world, strict=True):
             np.testing.assert_allclose(centre, LESION_RAS, atol=1e-4)

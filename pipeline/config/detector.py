@@ -27,13 +27,36 @@ class EfficientNetLite(Config):
     pretrained: bool = True
 
 
+class BoxOutline(Config):
+    """Objects are boxes: the distances from a location to the sides."""
+
+    kind: Literal["box"] = "box"
+
+
+class StarOutline(Config):
+    """Objects are star-convex polygons (2D): the distances to the edge along ``rays`` directions, evenly spaced.
+
+    Training needs annotations with masks. ``rays`` is a multiple of 4, so that flips and quarter turns of a patch map
+    rays onto rays.
+    """
+
+    kind: Literal["star"] = "star"
+    rays: int = Field(32, ge=8, le=256, multiple_of=4)
+
+
 class DetectorConfig(Config):
-    """One family: backbone → decoder → score, class and distances to the box sides at every location."""
+    """One family: backbone → decoder → score, class and distances to the object's edge at every location."""
 
     backbone: Annotated[ResidualUNet | EfficientNetLite, Field(discriminator="kind")] = ResidualUNet()
     decoder_width: int = Field(32, ge=4)
     output_level: int = Field(0, ge=0, description="backbone resolution at which objects are predicted; 0 is finest")
-    object_spread: float = Field(0.18, gt=0, description="standard deviation of the target peak over the object's size")
+    object_spread: float = Field(
+        0.18, gt=0, description="boxes: standard deviation of the target peak over the object's size"
+    )
+    # A box is not written down: experiments from before there were outlines keep their digest.
+    outline: Annotated[BoxOutline | StarOutline, Field(discriminator="kind")] = Field(
+        BoxOutline(), exclude_if=lambda outline: outline == BoxOutline()
+    )
 
 
 class InferenceConfig(Config):
@@ -43,7 +66,12 @@ class InferenceConfig(Config):
     overlap: float = Field(0.25, ge=0, lt=1)
     batch_size: int = Field(4, ge=1)
     score_floor: float = Field(0.05, gt=0, lt=1, description="candidates below are not kept at all")
-    suppression_iou: float = Field(0.4, gt=0, le=1, description="of two boxes that share more, the lower score goes")
+    suppression_iou: float = Field(
+        0.4,
+        gt=0,
+        le=1,
+        description="of two objects whose boxes (or star-convex masks) share more, the lower score goes",
+    )
     suppression_distance: float = Field(
         0.0, ge=0, description="of two centres that are nearer, in the volume's unit, the lower score goes"
     )

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Config
 from pipeline.config.data import DataConfig
-from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig
+from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig, StarOutline
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
@@ -65,6 +65,12 @@ class ExperimentConfig(Config):
                 f"detector.backbone.strides needs {len(backbone.widths) - 1} entries, one fewer than widths, "
                 f"got {len(backbone.strides)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stars_lie_in_a_plane(self) -> "ExperimentConfig":
+        if isinstance(self.detector.outline, StarOutline) and self.data.dims != 2:
+            raise ValueError("detector.outline star needs data.dims 2: use detector.outline.kind=box for volumes")
         return self
 
     @model_validator(mode="after")

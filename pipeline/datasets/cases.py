@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.config.data import DataConfig, RandomOffsetWindows
+from pipeline.datasets.instances import Instances
 from pipeline.geometry import Boxes, Grid
 from pipeline.types import Image
 from pipeline.volumes import Annotations, Volume
@@ -47,17 +48,35 @@ class Case:
     @cached_property
     def annotations(self) -> Annotations:
         """The volume's annotations on the case's own grid."""
-        given = self.volume.annotations
-        assert given is not None, f"case {self.case_id} comes from a volume without annotations"
+        given, touches = self._given, self._touching
         offset = np.array(self.lower, dtype=np.float64)
         boxes = Boxes(given.boxes.lower - offset, given.boxes.upper - offset, self.grid)
-        size = np.array(self.grid.shape)
-        touches = np.all((boxes.upper > -0.5) & (boxes.lower < size - 0.5), axis=1)
         outside = ~self.grid.contains(boxes.centres)
         if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
         return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
+
+    @cached_property
+    def instances(self) -> Instances | None:
+        """Which voxel belongs to which of `annotations`; `None` where they have no masks."""
+        if not len(self._given):
+            return Instances.none(self.grid)
+        if self.volume.label_map is None:
+            return None
+        return Instances(self.volume.label_map, self.grid, self.lower, self._touching, self.volume.name)
+
+    @cached_property
+    def _touching(self) -> np.ndarray:
+        """Which of the volume's annotations reach into the case, bool ``(n,)``."""
+        boxes = self._given.boxes
+        return np.all((boxes.upper > np.array(self.lower) - 0.5) & (boxes.lower < np.array(self.upper) - 0.5), axis=1)
+
+    @property
+    def _given(self) -> Annotations:
+        given = self.volume.annotations
+        assert given is not None, f"case {self.case_id} comes from a volume without annotations"
+        return given
 
     def fingerprint(self) -> bytes:
         """Which voxels, and everything that was said of them: changes with any change of an annotation."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.config.transforms import PreprocessingConfig
 from pipeline.datasets.cases import Case
+from pipeline.datasets.instances import Instances
 from pipeline.geometry import Boxes
 from pipeline.transforms.preprocessing import cache_key, network_grid, prepare
 from pipeline.types import Image
@@ -19,13 +20,15 @@ from pipeline.volumes import UNLABELLED, Volume
 class PreparedCase:
     """One training case: ``image`` float16 ``(channel, i, j[, k])`` mapped from disk, its objects on its grid.
 
-    ``labels`` ``(n,)`` are indices into the experiment's classes, -1 where the object has no class.
+    ``labels`` ``(n,)`` are indices into the experiment's classes, -1 where the object has no class. ``instances`` are
+    the objects' masks on the volume's own grid, `None` where they have none.
     """
 
     image: Image
     boxes: Boxes
     labels: np.ndarray
     ignore: np.ndarray
+    instances: Instances | None = None
 
 
 class PreparedStore:
@@ -45,6 +48,7 @@ class PreparedStore:
             Boxes(annotations.boxes.lower, annotations.boxes.upper, volume.grid).to(grid),
             np.array(labels, dtype=np.int64),
             annotations.ignore,
+            case.instances,
         )
 
     def _image(self, volume: Volume) -> Image:

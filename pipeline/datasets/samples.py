@@ -10,16 +10,20 @@ class Objects:
     """Objects of one patch.
 
     ``lower`` and ``upper`` ``(n, d)`` are box edges in voxels of the patch and may reach beyond it; ``labels`` ``(n,)``
-    are class indices (-1: no class known); ``ignore`` is bool ``(n,)``.
+    are class indices (-1: no class known); ``ignore`` is bool ``(n,)``. ``instances`` ``(i, j)`` int32 is there where
+    outlines are learnt: the number of the object in each voxel of the patch, from 1, 0 where there is none and -1 where
+    the patch shows nothing real (beyond the image).
     """
 
     lower: torch.Tensor
     upper: torch.Tensor
     labels: torch.Tensor
     ignore: torch.Tensor
+    instances: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Objects":
-        return Objects(*(getattr(self, field.name).to(device) for field in fields(self)))
+        there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return Objects(**{name: value.to(device) for name, value in there.items()})
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,50 @@
 """Training patches: drawn by number, so that patch 1234 of a run is the same whenever it is asked for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from pipeline.config.detector import StarOutline
 from pipeline.config.experiment import ExperimentConfig
+from pipeline.datasets.instances import UNKNOWN
 from pipeline.datasets.prepared import PreparedCase
 from pipeline.datasets.samples import Objects
+from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes
 from pipeline.transforms.augmentation import Augmentation
+from pipeline.types import LabelMap
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A patch, and the objects that reach into it.
+
+    ``boxes`` lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting, flips,
+    turns and zoom. ``instances`` is as in `Objects`, `None` where boxes are learnt.
+    """
+
+    image: torch.Tensor
+    boxes: Boxes
+    labels: np.ndarray
+    ignore: np.ndarray
+    instances: LabelMap | None
 
 
 class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
-    """Patch ``n`` depends on the training's seed and on ``n`` alone, not on which worker draws it or when."""
+    """Patch ``n`` depends on the training's seed and on ``n`` alone, not on which worker draws it or when.
+
+    Raises:
+        DatasetError: outlines are to be learnt, and a case has objects without masks.
+    """
 
     def __init__(self, cases: Sequence[PreparedCase], config: ExperimentConfig) -> None:
         self.cases, self.config = cases, config
+        self._outlined = isinstance(config.detector.outline, StarOutline)
+        if self._outlined:
+            _check_masks(cases)
         self._augment = Augmentation(config.augmentation, config.data.dims)
         self._with_objects = [n for n, case in enumerate(cases) if (~case.ignore).any()]
 
@@ -25,20 +52,17 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         return self.config.sampling.samples_per_epoch
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, Objects]:
-        image, boxes, labels, ignore = self.draw(number)
-        return image, Objects(
-            torch.as_tensor(boxes.lower, dtype=torch.float32),
-            torch.as_tensor(boxes.upper, dtype=torch.float32),
-            torch.as_tensor(labels),
-            torch.as_tensor(ignore),
+        patch = self.draw(number)
+        return patch.image, Objects(
+            torch.as_tensor(patch.boxes.lower, dtype=torch.float32),
+            torch.as_tensor(patch.boxes.upper, dtype=torch.float32),
+            torch.as_tensor(patch.labels),
+            torch.as_tensor(patch.ignore),
+            None if patch.instances is None else torch.as_tensor(patch.instances),
         )
 
-    def draw(self, number: int) -> tuple[torch.Tensor, Boxes, np.ndarray, np.ndarray]:
-        """Patch ``number``: image, and boxes, labels and ignore flags of the objects that reach into it.
-
-        The boxes lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting,
-        flips, turns and zoom.
-        """
+    def draw(self, number: int) -> Patch:
+        """Patch ``number``."""
         rng = np.random.default_rng([self.config.training_seed, number])
         case, centre = self._place(rng)
         patch = np.array(self.config.sampling.patch)
@@ -48,7 +72,12 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
         near = np.all((boxes.upper > -0.5) & (boxes.lower < patch - 0.5), axis=1)
         image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))
-        return image, boxes, case.labels[near], case.ignore[near]
+        instances = None
+        if self._outlined and case.instances is not None:
+            numbers = np.where(near, np.cumsum(near), 0).tolist()
+            renumbered = np.array([0, *numbers, UNKNOWN], dtype=np.int32)  # the last one, index -1, stays unknown
+            instances = renumbered[case.instances.on(boxes.grid, grid)]
+        return Patch(image, boxes, case.labels[near], case.ignore[near], instances)
 
     def _place(self, rng: np.random.Generator) -> tuple[PreparedCase, np.ndarray]:
         """A case and the patch's centre in its voxels: near an object, or anywhere."""
@@ -63,6 +92,15 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         shape = np.array(case.image.shape[1:])
         spare = np.maximum(shape - patch, 0)
         return case, (shape - 1) / 2 + rng.uniform(-0.5, 0.5, len(patch)) * spare
+
+
+def _check_masks(cases: Sequence[PreparedCase]) -> None:
+    without = sum(case.instances is None for case in cases)
+    if without:
+        raise DatasetError(
+            f"detector.outline star learns from masks, and {without} of {len(cases)} training cases are annotated with "
+            "boxes or points only: use detector.outline.kind=box, or give label maps or polygons"
+        )
 
 
 class NumberSampler(Sampler[int]):

@@ -16,12 +16,13 @@ _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0), (204, 12
 
 
 def to_geojson(detections: Detections) -> dict[str, Any]:
-    """A ``FeatureCollection`` with one rectangle a detection, highest score first.
+    """A ``FeatureCollection`` with one rectangle or outline a detection, highest score first.
 
     Rectangles are ``[x, y]`` pixel-edge coordinates (continuous voxel index + 0.5); a one-voxel box at index 5 spans
     5 … 6. A 3D detection lies on the plane ``z`` nearest to its centre, as a QuPath object has one plane; its
     measurements hold the first and last slice (indices from 0, both inclusive) that it touches, and its property
     ``edges_k`` the exact edges along the slices, from the edge of the first.
+    An outline is moved onto the image's edge where it reaches beyond.
     The volume is named by its id; nothing here identifies a patient.
     """
     features = [_feature(detections, index) for index in range(len(detections))]
@@ -31,9 +32,7 @@ def to_geojson(detections: Detections) -> dict[str, Any]:
 def _feature(detections: Detections, index: int) -> dict[str, Any]:
     lower = detections.boxes.lower[index] + 0.5
     upper = detections.boxes.upper[index] + 0.5
-    (left, top), (right, bottom) = lower[:2].tolist(), upper[:2].tolist()
-    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [ring]}
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [_ring(detections, index)]}
     measurements: dict[str, float] = {"score": float(detections.scores[index])}
     along_slices: dict[str, list[float]] = {}
     if detections.boxes.grid.dims == 3:
@@ -58,3 +57,13 @@ def _feature(detections: Detections, index: int) -> dict[str, Any]:
             **along_slices,
         },
     }
+
+
+def _ring(detections: Detections, index: int) -> list[list[float]]:
+    """The closed line around one detection."""
+    if detections.outlines is not None:
+        corners = np.clip(detections.outlines[index] + 0.5, 0, np.array(detections.boxes.grid.shape)).tolist()
+        return [*corners, corners[0]]
+    (left, top) = (detections.boxes.lower[index, :2] + 0.5).tolist()
+    (right, bottom) = (detections.boxes.upper[index, :2] + 0.5).tolist()
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -5,13 +5,17 @@ import pandas as pd
 
 from pipeline.detections.detection import Detections
 from pipeline.geometry import Boxes, Grid
+from pipeline.types import Corners
 
 _AXES = "ijk"
 _WORLD = "xyz"
 
 
+OUTLINE = "outline_voxel"
+
+
 def columns() -> list[str]:
-    """The columns, in order. 2D rows leave the third axis empty (NaN)."""
+    """The columns, in order. 2D rows leave the third axis empty (NaN). `OUTLINE` follows where there are outlines."""
     per_axis = [f"lower_{a}_voxel" for a in _AXES] + [f"upper_{a}_voxel" for a in _AXES]
     world = [f"centre_{w}_world" for w in _WORLD] + [f"size_{a}_world" for a in _AXES]
     return ["volume_id", "label", "score", *world, "unit", *per_axis]
@@ -22,7 +26,8 @@ def to_frame(detections: Detections) -> pd.DataFrame:
 
     ``centre_?_world`` is RAS mm in 3D, the image plane (mm or px, see ``unit``) in 2D; ``size_?_world`` is the edge
     length along the ARRAY axes in the same unit; ``lower/upper_?_voxel`` are continuous voxel indices of the
-    edges on the volume as acquired (voxel ``i`` covers ``i - 0.5 … i + 0.5``).
+    edges on the volume as acquired (voxel ``i`` covers ``i - 0.5 … i + 0.5``). ``outline_voxel``, where the detector
+    gives outlines, lists the polygon's corners ``i, j, i, j …`` in the same indices.
     """
     boxes = detections.boxes
     dims = boxes.grid.dims
@@ -41,7 +46,11 @@ def to_frame(detections: Detections) -> pd.DataFrame:
         for axis, name in enumerate(names):
             column = values[:, axis] if axis < dims else np.full(len(detections), np.nan)
             data[f"{prefix}_{name}_{suffix}"] = column
-    return pd.DataFrame(data, columns=columns())
+    frame = pd.DataFrame(data, columns=columns())
+    if detections.outlines is None:
+        return frame
+    corners = [outline.ravel().tolist() for outline in detections.outlines]
+    return frame.assign(**{OUTLINE: pd.Series(corners, dtype=object)})
 
 
 def from_frame(frame: pd.DataFrame, volume_id: str, grid: Grid, classes: tuple[str, ...]) -> Detections:
@@ -51,4 +60,12 @@ def from_frame(frame: pd.DataFrame, volume_id: str, grid: Grid, classes: tuple[s
     upper = frame[[f"upper_{a}_voxel" for a in axes]].to_numpy(dtype=np.float64)
     labels = np.array([classes.index(name) for name in frame["label"]], dtype=np.int64)
     scores = frame["score"].to_numpy(dtype=np.float64)
-    return Detections(volume_id, Boxes(lower, upper, grid), scores, labels, classes)
+    return Detections(volume_id, Boxes(lower, upper, grid), scores, labels, classes, _outlines(frame))
+
+
+def _outlines(frame: pd.DataFrame) -> Corners | None:
+    if OUTLINE not in frame:
+        return None
+    if len(frame) == 0:
+        return np.zeros((0, 3, 2))
+    return np.array(frame[OUTLINE].tolist()).reshape(len(frame), -1, 2)

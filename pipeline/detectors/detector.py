@@ -1,4 +1,4 @@
-"""The detector network: backbone → decoder → score, class and distances to the box sides at every location."""
+"""The detector network: backbone → decoder → score, class and distances to the object's edge at every location."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from torch.nn import functional
 from pipeline.config.detector import EfficientNetLite
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detectors.backbones import Backbone, EfficientNetLiteEncoder, ResidualEncoder, Stride, group_norm
+from pipeline.detectors.shapes import shape_of
 from pipeline.errors import ModelError
 
 # Score of every location before training: objects are rare (RetinaNet, arXiv 1708.02002, section 3.3).
@@ -24,7 +25,7 @@ class Maps:
 
     ``score`` ``(batch, i, j[, k])``: logit that an object's centre is here. ``classes`` ``(batch, class, …)``: logits.
     ``distances`` ``(batch, 2 * d, …)``: from the location to the lower sides (first ``d``) and to the upper sides
-    of the box, in voxels of the INPUT grid, positive outwards.
+    of the box, in voxels of the INPUT grid, positive outwards; of a star ``(batch, rays, i, j)``: along its rays.
     """
 
     score: torch.Tensor
@@ -33,7 +34,8 @@ class Maps:
 
 
 class CentreBoxDetector(nn.Module):
-    """Anchor-free, in 2D and 3D: centres as peaks (arXiv 1904.07850), boxes as distances (FCOS, arXiv 1904.01355).
+    """Anchor-free, in 2D and 3D: centres as peaks (arXiv 1904.07850), boxes as distances (FCOS, arXiv 1904.01355), or
+    in 2D star-convex outlines as distances (StarDist, arXiv 1806.03535).
 
     Location ``n`` along an axis of output stride ``s`` lies at input voxel ``n * s + (s - 1) / 2``.
     """
@@ -56,8 +58,10 @@ class CentreBoxDetector(nn.Module):
         self.lateral = nn.ModuleList(Convolution(dims, w, width, kernel_size=1, conv_only=True) for w in used)
         self.smooth = nn.ModuleList(_conv(dims, width) for _ in used)
         self.head = _conv(dims, width)
-        self.out = _last_layer(dims, width, 1 + self.class_count + 2 * dims)
+        self.shape = shape_of(detector.outline, dims)
+        self.out = _last_layer(dims, width, 1 + self.class_count + self.shape.distances)
         # Where distances start: an object two output strides to each side.
+        self.distance_scale: torch.Tensor
         self.register_buffer("distance_scale", torch.tensor(2.0 * sum(self.stride) / dims))
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
@@ -78,7 +82,7 @@ class CentreBoxDetector(nn.Module):
         assert top is not None
         raw = self.out(self.head(top)).float()
         classes = raw[:, 1 : 1 + self.class_count]
-        distances = (raw[:, 1 + self.class_count :] + 1.0) * self.distance_scale
+        distances = self.shape.activated(raw[:, 1 + self.class_count :], self.distance_scale)
         return Maps(raw[:, 0], classes, distances)
 
     def locations(self, shape: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:

@@ -7,12 +7,17 @@ from torch.nn import functional
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.shapes import StarShape
+from pipeline.detectors.star_targets import draw_star_targets
 from pipeline.detectors.targets import draw_targets
+
+# Of a sum of rays, in voxels: keeps objects of one pixel finite.
+_LEAST = 0.1
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Sums over the batch, each divided by the number of objects (at least 1)."""
+    """Over the batch. ``box`` is that of the outline, box or star."""
 
     score: torch.Tensor
     box: torch.Tensor
@@ -20,14 +25,23 @@ class Loss:
 
 
 def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
-    """Focal loss of peaks, box loss and class loss at the locations that answer for an object.
+    """Score loss everywhere; outline and class loss at the locations that answer for an object.
+
+    Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
+    boxes, and a mean over locations for stars.
 
     Args:
-        network: for the place of its locations.
+        network: for the place of its locations and its kind of outline.
         maps: its output for the batch.
         batch: the objects of each patch; a patch without any is normal.
         spread: see `draw_targets`.
     """
+    if isinstance(network.shape, StarShape):
+        return _star_loss(network, network.shape, maps, batch)
+    return _box_loss(network, maps, batch, spread)
+
+
+def _box_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score = box = label = maps.score.sum() * 0.0
@@ -48,13 +62,54 @@ def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects],
             dim=1,
         )
         box = box + (box_loss(at, wanted) * share).sum()
-        labels = objects.labels[targets.owner]
-        known = labels >= 0
-        if network.class_count > 1 and known.any():
-            logits = maps.classes[n].flatten(1)[:, targets.where].T[known]
-            label = label + (functional.cross_entropy(logits, labels[known], reduction="none") * share[known]).sum()
+        label = label + _label_loss(network, maps.classes[n], targets.where, objects.labels[targets.owner], share)
     total = max(count, 1)
     return Loss(score / total, box / total, label / total)
+
+
+def _star_loss(network: CentreBoxDetector, shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
+    locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
+    score = box = label = maps.score.sum() * 0.0
+    asked = count = score.detach()
+    for n, objects in enumerate(batch):
+        targets = draw_star_targets(objects, locations, shape.rays)
+        asked = asked + targets.weight.sum()
+        count = count + targets.share.sum()  # the shares of one object are 1 together
+        score = score + _soft_score_loss(maps.score[n], targets.score, targets.weight)
+        at = maps.distances[n].flatten(1)[:, targets.where].T
+        box = box + (ray_loss(at, targets.lengths, targets.cut) * targets.share).sum()
+        labels = objects.labels[targets.owner]
+        label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share)
+    count = count.clamp(min=1)
+    return Loss(score / asked.clamp(min=1), box / count, label / count)
+
+
+def _label_loss(
+    network: CentreBoxDetector, classes: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy at the locations whose object has a class, summed by share."""
+    known = labels >= 0
+    if network.class_count == 1 or not known.any():
+        return classes.sum() * 0.0
+    logits = classes.flatten(1)[:, where].T[known]
+    return (functional.cross_entropy(logits, labels[known], reduction="none") * share[known]).sum()
+
+
+def _soft_score_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with a target between 0 and 1, summed."""
+    return (functional.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum()
+
+
+def ray_loss(distances: torch.Tensor, wanted: torch.Tensor, cut: torch.Tensor) -> torch.Tensor:
+    """Minus the logarithm of the rays' overlap, sum of the shorter over sum of the longer (PolarMask, arXiv
+    1909.13325, eq. 4): ``(m,)``.
+
+    All are ``(m, rays)``. It depends on shape alone, not on size. Along rays that are ``cut`` the object reaches at
+    least as far as ``wanted``: more costs nothing.
+    """
+    reached = torch.where(cut, torch.minimum(distances, wanted), distances)
+    shorter, longer = torch.minimum(reached, wanted).sum(dim=1), torch.maximum(reached, wanted).sum(dim=1)
+    return torch.log((longer + _LEAST) / (shorter + _LEAST))
 
 
 def peak_focal_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -47,8 +47,7 @@ def find_origin(
     windows = Windows.of(network, config, scan)
     best: tuple[float, int, tuple[int, ...]] | None = None
     for number in windows.around((lower + upper) / 2):
-        start = np.array(windows.plan.starts[number])
-        mismatch, location = _nearest(network, windows[number], lower - start, upper - start, score)
+        mismatch, location = _nearest(network, windows, number, lower, upper, score)
         if best is None or mismatch < best[0]:
             best = mismatch, number, location
         if mismatch < 1e-3:
@@ -65,20 +64,24 @@ def find_origin(
 
 
 def _nearest(
-    network: CentreBoxDetector, image: torch.Tensor, lower: np.ndarray, upper: np.ndarray, score: float
+    network: CentreBoxDetector, windows: Windows, number: int, lower: np.ndarray, upper: np.ndarray, score: float
 ) -> tuple[float, tuple[int, ...]]:
-    """The location that comes nearest to a box and a score, and how far off it is: the worst of the score's
+    """The location of a window that comes nearest to a box and a score, and how far off it is: the worst of the score's
     difference and the edges' differences in output strides."""
+    image = windows[number]
     maps, dims = network(image[None]), network.dims
     shape = tuple(maps.score.shape[1:])
     at = torch.stack(torch.meshgrid(*network.locations(shape, image.device), indexing="ij"))
-    low, high = at - maps.distances[0, :dims], at + maps.distances[0, dims:]
-    middle, half = (low + high) / 2, ((high - low) / 2).clamp(min=0.5)
     form = (dims, *(1,) * dims)
+    at = at + torch.tensor(windows.plan.starts[number], dtype=at.dtype, device=at.device).view(form)
+    size = torch.tensor(windows.grid.shape, dtype=at.dtype, device=at.device)
+    sides = network.shape.edges(at.flatten(1).T, maps.distances[0].flatten(1).T, size)
     stride = torch.tensor(network.stride, device=image.device).view(form)
     edges = [
-        ((edge - torch.as_tensor(wanted, dtype=edge.dtype, device=edge.device).view(form)).abs() / stride).amax(0)
-        for edge, wanted in ((middle - half, lower), (middle + half, upper))
+        (
+            (side.T.view(at.shape) - torch.as_tensor(wanted, dtype=at.dtype).to(at.device).view(form)).abs() / stride
+        ).amax(0)
+        for side, wanted in zip(sides, (lower, upper), strict=True)
     ]
     off = torch.stack([*edges, (torch.sigmoid(maps.score[0]) - score).abs()]).amax(0)
     flat = int(off.argmin())

@@ -1,7 +1,7 @@
 """A scan → detections on the grid it was acquired on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.shapes import StarShape
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
-from pipeline.inference.suppression import suppress
+from pipeline.inference.scoring import scored_case
+from pipeline.inference.suppression import suppress, suppress_outlines
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
 from pipeline.progress import Progress
 from pipeline.transforms.preprocessing import prepare
@@ -55,8 +57,7 @@ def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progr
     scored = []
     for n, case in enumerate(cases):
         detections = detector.detect(case.array, case.grid, case.volume.volume_id)
-        attributes = {"modality": case.volume.modality, **case.volume.attributes}
-        scored.append(ScoredCase(case.case_id, case.patient_key, case.annotations, detections, attributes))
+        scored.append(scored_case(case, detections))
         if progress:
             progress(n + 1, len(cases), "detecting")
     return scored
@@ -76,16 +77,54 @@ def detect_prepared(
     plan = plan_windows(tuple(image.shape[1:]), inference.window, inference.overlap, network.coarsest_stride)
     device = next(network.parameters()).device
     padded = pad_to(image.to(device=device, dtype=torch.float32), plan.padded)
-    found = [
-        _candidates(network, maps, plan, number, inference, network_grid)
-        for batch, numbers in _batches(padded, plan, inference.batch_size)
-        for maps, number in _each(network(batch), numbers)
-    ]
-    lower, upper, scores, labels = (np.concatenate(part) for part in zip(*found, strict=True))
-    spacing = network_grid.spacing
-    keep = suppress(lower * spacing, upper * spacing, scores, inference.suppression_iou, inference.suppression_distance)
-    boxes = Boxes(lower[keep], upper[keep], network_grid).to(grid)
-    return Detections(volume_id, boxes, scores[keep], labels[keep], config.data.classes)
+    found = _Candidates.together(
+        [
+            _candidates(network, maps, plan, number, inference, network_grid)
+            for batch, numbers in _batches(padded, plan, inference.batch_size)
+            for maps, number in _each(network(batch), numbers)
+        ]
+    )
+    keep = _suppressed(found, network_grid, inference)
+    boxes = Boxes(found.lower[keep], found.upper[keep], network_grid).to(grid)
+    outlines = None if found.outlines is None else _moved(found.outlines[keep], network_grid, grid)
+    return Detections(volume_id, boxes, found.scores[keep], found.labels[keep], config.data.classes, outlines)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """``lower`` and ``upper`` ``(n, d)`` and ``outlines`` ``(n, rays, 2)`` (stars only) in voxels of the network's
+    image; ``scores`` and ``labels`` ``(n,)``."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    outlines: np.ndarray | None
+
+    @classmethod
+    def together(cls, parts: list["_Candidates"]) -> "_Candidates":
+        outlines = [part.outlines for part in parts if part.outlines is not None]
+        return cls(
+            np.concatenate([part.lower for part in parts]),
+            np.concatenate([part.upper for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate(outlines) if outlines else None,
+        )
+
+
+def _suppressed(found: _Candidates, grid: Grid, inference: InferenceConfig) -> np.ndarray:
+    iou, distance, spacing = inference.suppression_iou, inference.suppression_distance, grid.spacing
+    if found.outlines is not None:
+        return suppress_outlines(found.outlines, grid.shape, found.scores, iou, spacing, distance)
+    return suppress(found.lower * spacing, found.upper * spacing, found.scores, iou, distance)
+
+
+def _moved(outlines: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    """Polygons ``(n, vertices, d)`` on another grid of the same world."""
+    if source is target:
+        return outlines
+    return target.to_voxel(source.to_world(outlines.reshape(-1, source.dims))).reshape(outlines.shape)
 
 
 def _batches(image: torch.Tensor, plan: WindowPlan, size: int) -> Iterator[tuple[torch.Tensor, range]]:
@@ -102,8 +141,8 @@ def _each(maps: Maps, numbers: range) -> Iterator[tuple[Maps, int]]:
 
 def _candidates(
     network: CentreBoxDetector, maps: Maps, plan: WindowPlan, number: int, inference: InferenceConfig, grid: Grid
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks of one window that its core owns: lower, upper ``(n, d)`` in image voxels, scores and labels ``(n,)``."""
+) -> _Candidates:
+    """Peaks of one window that its core owns."""
     dims = network.dims
     score = torch.sigmoid(maps.score)
     pool = functional.max_pool2d if dims == 2 else functional.max_pool3d
@@ -122,14 +161,17 @@ def _candidates(
     at = at[owned]
     flat = torch.nonzero(peak.flatten())[:, 0][owned]
     distances = maps.distances.flatten(1)[:, flat].T
-    lower, upper = at - distances[:, :dims], at + distances[:, dims:]
-    middle, half = (lower + upper) / 2, ((upper - lower) / 2).clamp(min=0.5)  # an object has at least one voxel
     labels = maps.classes.flatten(1)[:, flat].argmax(dim=0)
-    return (
-        (middle - half).double().cpu().numpy(),
-        (middle + half).double().cpu().numpy(),
+    lower, upper = network.shape.edges(at, distances, last + 1)
+    outlines = None
+    if isinstance(network.shape, StarShape):
+        outlines = network.shape.vertices(at, distances).double().cpu().numpy()
+    return _Candidates(
+        lower.double().cpu().numpy(),
+        upper.double().cpu().numpy(),
         score.flatten()[flat].double().cpu().numpy(),
         labels.cpu().numpy(),
+        outlines,
     )
 
 

@@ -2,9 +2,11 @@
 over boxes."""
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from pipeline.types import Points, Scores
+from pipeline.detections.outlines import filled
+from pipeline.types import Corners, Edges, Points, Scores
 
 
 def suppress(lower: Points, upper: Points, scores: Scores, iou: float, distance: float = 0.0) -> np.ndarray:
@@ -21,18 +23,56 @@ def suppress(lower: Points, upper: Points, scores: Scores, iou: float, distance:
         Indices of the survivors, highest score first: the same as the classic loop over sorted boxes gives.
     """
     order = np.argsort(-scores, kind="stable")
-    better, worse = _conflicts(lower[order], upper[order], iou, distance)
-    kept = np.zeros(len(order), dtype=bool)
-    open_ = np.ones(len(order), dtype=bool)
+    return order[_survivors(len(order), *_conflicts(lower[order], upper[order], iou, distance))]
+
+
+def suppress_outlines(
+    outlines: Corners, shape: tuple[int, ...], scores: Scores, iou: float, spacing: Edges, distance: float = 0.0
+) -> np.ndarray:
+    """`suppress` by the overlap of star-convex masks: exact on the pixels of the image.
+
+    Args:
+        outlines: ``(n, vertices, 2)`` polygons in voxel indices of the image.
+        shape: of the image; what lies beyond it does not count.
+        scores: as in `suppress`.
+        iou: as in `suppress`, of masks.
+        spacing: of the image's voxels, the unit of ``distance``.
+        distance: as in `suppress`, between the middles of the polygons' bounds.
+    """
+    order = np.argsort(-scores, kind="stable")
+    sorted_ = outlines[order]
+    better, worse = _overlapping(sorted_, shape, iou)
+    if distance > 0:
+        middle = (sorted_.min(axis=1) + sorted_.max(axis=1)) / 2 * spacing
+        near = np.sort(cKDTree(middle).query_pairs(np.nextafter(distance, 0), output_type="ndarray"), axis=1)
+        better, worse = np.concatenate([better, near[:, 0]]), np.concatenate([worse, near[:, 1]])
+    return order[_survivors(len(order), better, worse)]
+
+
+def _overlapping(outlines: Corners, shape: tuple[int, ...], iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs ``(better, worse)`` of masks that share more than ``iou``; inputs are sorted, best first."""
+    voxel, owner = filled(outlines, shape)
+    size = np.bincount(owner, minlength=len(outlines))
+    table = csr_array((np.ones(len(voxel), np.int32), (owner, voxel)), shape=(len(outlines), int(np.prod(shape))))
+    shared = (table @ table.T).tocoo()
+    clash = shared.data > iou * (size[shared.row] + size[shared.col] - shared.data)
+    clash &= shared.row < shared.col
+    return shared.row[clash], shared.col[clash]
+
+
+def _survivors(count: int, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+    """Which of ``count`` candidates, best first, stay: bool ``(count,)``. Of each pair only one can."""
+    kept = np.zeros(count, dtype=bool)
+    open_ = np.ones(count, dtype=bool)
     while open_.any():
         # A box with no better open rival is certain to stay; its worse rivals are certain to go.
-        threatened = np.zeros(len(order), dtype=bool)
+        threatened = np.zeros(count, dtype=bool)
         threatened[worse[open_[better]]] = True
         safe = open_ & ~threatened
         kept |= safe
         open_ &= ~safe
         open_[worse[safe[better]]] = False
-    return order[kept]
+    return kept
 
 
 def _conflicts(lower: Points, upper: Points, iou: float, distance: float) -> tuple[np.ndarray, np.ndarray]:

@@ -74,8 +74,9 @@ def detect_archive(
     """Detect on every scan of ``archive`` (as `ingest_archive` takes it) and write ``out``.
 
     ``out`` gets ``detections.csv`` and ``detections.parquet`` (columns of `pipeline.detections.table`),
-    ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``. A scan that this version has done is
-    not done again, so that a run that was killed continues.
+    ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``; from a version with outlines
+    also label maps ``labels/<volume>.tif``. A scan that this version has done is not done again, so that a run that was
+    killed continues.
 
     Raises:
         ModelError: there is no such version.

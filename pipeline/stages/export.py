@@ -1,5 +1,6 @@
 """Results of detection → the files that people and other programs read."""
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pandas as pd
 
 from pipeline.detections import Detections
 from pipeline.detections.geojson import to_geojson
+from pipeline.detections.outlines import label_map
 from pipeline.detections.table import columns, from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
 from pipeline.progress import Progress
@@ -19,7 +21,7 @@ from pipeline.volumes import Volume
 
 _SUMMARY, _BEGUN = "summary.json", ".begun.json"
 # All that an export writes for one scan; nothing else is ever removed, whatever a manifest says.
-_OURS = re.compile(r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png)")
+_OURS = re.compile(r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png|labels/[\w-]+\.tif)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Exported:
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``, the last file of an export; ``files`` in it are those of single scans."""
-        files = sorted(_files(self.counts))
+        files = sorted(name for name in _files(self.counts) if (self.folder / name).is_file())
         _write(self.folder / _SUMMARY, json.dumps({**summary, "files": files}, indent=1).encode())
         (self.folder / _BEGUN).unlink(missing_ok=True)
 
@@ -44,7 +46,7 @@ def export(
     out: Path,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write tables, GeoJSON and overlays of what is at or above the version's threshold.
+    """Write tables, GeoJSON and overlays of what is at or above the version's threshold; label maps of outlines.
 
     Args:
         volumes: in the order of the tables.
@@ -77,8 +79,9 @@ def export(
 
 
 def _files(volume_ids: Iterable[str]) -> set[str]:
-    """What an export writes for single scans, relative to its folder."""
-    return {name for one in volume_ids for name in (f"geojson/{one}.geojson", f"overlays/{one}.png")}
+    """What an export may write for single scans, relative to its folder."""
+    names = ("geojson/{}.geojson", "overlays/{}.png", "labels/{}.tif")
+    return {name.format(one) for one in volume_ids for name in names}
 
 
 def _leave_only(wanted: set[str], out: Path) -> None:
@@ -111,12 +114,27 @@ def _stamp(out: Path, model: str) -> Path:
 def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Path], bundle: Bundle, out: Path) -> None:
     geojson = out / "geojson" / f"{volume.volume_id}.geojson"
     overlay = out / "overlays" / f"{volume.volume_id}.png"
-    if all(_newer(made, source) for made in (geojson, overlay) for source in sources):
+    labels = out / "labels" / f"{volume.volume_id}.tif"
+    made = (geojson, overlay) if detections.outlines is None else (labels, geojson, overlay)
+    if all(_newer(one, source) for one in made for source in sources):
         return
+    if detections.outlines is None:
+        labels.unlink(missing_ok=True)
+    else:
+        _write(labels, _tiff(detections))
     _write(geojson, json.dumps(to_geojson(detections)).encode())
     intensity = bundle.config.preprocessing.intensity
     picture = overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
     _write(overlay, picture)
+
+
+def _tiff(detections: Detections) -> bytes:
+    """The label map as TIFF: rows run along ``j``; value ``n`` is the n-th detection of the table of this scan."""
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, label_map(detections).T.astype("uint32"), compression="zlib")
+    return buffer.getvalue()
 
 
 def _newer(made: Path, source: Path) -> bool:

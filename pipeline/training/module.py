@@ -17,6 +17,7 @@ from pipeline.errors import DatasetError
 from pipeline.evaluation.evaluate import primary_value
 from pipeline.evaluation.records import ScoredCase
 from pipeline.inference.detect import detect_prepared
+from pipeline.inference.scoring import scored_case
 from pipeline.transforms.preprocessing import prepare
 
 VALIDATION_METRIC = "validation_primary"
@@ -78,7 +79,7 @@ class DetectorTraining(lightning.LightningModule):
         detections = detect_prepared(
             self.network, self.config, prepared.image, prepared.grid, case.grid, case.volume.volume_id
         )
-        self._scored.append(ScoredCase(case.case_id, case.patient_key, case.annotations, detections))
+        self._scored.append(scored_case(case, detections))
 
     def on_validation_epoch_start(self) -> None:
         self._scored = []

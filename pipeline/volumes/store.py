@@ -141,7 +141,9 @@ class VolumeStore:
             raise SourceError(f"volume {volume_id} is not in the store: ingest its files again") from error
         path = folder / _ANNOTATIONS
         annotations = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        return volume_from_json(raw, folder / _IMAGE, annotations)
+        labels = folder / _LABELS
+        volume = volume_from_json(raw, folder / _IMAGE, annotations)
+        return dataclasses.replace(volume, label_map_path=labels if labels.is_file() else None)
 
     def label_map(self, volume_id: str) -> LabelMap | None:
         """The label map ``(i, j[, k])`` that the annotations came as, or `None`."""
@@ -162,7 +164,7 @@ class VolumeStore:
         if annotations is None:
             (folder / _ANNOTATIONS).unlink(missing_ok=True)
             (folder / _LABELS).unlink(missing_ok=True)
-            return dataclasses.replace(volume, annotations=None)
+            return dataclasses.replace(volume, annotations=None, label_map_path=None)
         if annotations.boxes.grid.shape != volume.grid.shape:
             raise ValueError(f"annotations lie on {annotations.boxes.grid.shape}, the volume on {volume.grid.shape}")
         if label_map is None:
@@ -174,7 +176,8 @@ class VolumeStore:
                 label_map = written
             label_map.replace(folder / _LABELS)
         _write_json(folder / _ANNOTATIONS, annotations_to_json(annotations))
-        return dataclasses.replace(volume, annotations=annotations)
+        path = None if label_map is None else folder / _LABELS
+        return dataclasses.replace(volume, annotations=annotations, label_map_path=path)
 
     def describe(
         self,

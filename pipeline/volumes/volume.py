@@ -54,7 +54,8 @@ class Volume:
     ``annotations`` is ``None`` where nobody has annotated the volume, which differs from `Annotations.none`.
     ``patient_key`` is a keyed hash. ``name`` is safe to show: it holds no patient identifier.
     ``subset`` is what the data's own index says: ``train``, ``validation``, ``test`` or ``None``.
-    ``study`` and ``series`` are digests of the UIDs that the volume came under.
+    ``study`` and ``series`` are digests of the UIDs that the volume came under. ``label_map_path`` is set where the
+    annotations came with masks: the n-th positive value of that map, ascending, is where annotation n lies.
     """
 
     volume_id: str
@@ -70,8 +71,14 @@ class Volume:
     attributes: dict[str, str] = field(default_factory=dict)
     study: str | None = None
     series: str | None = None
+    label_map_path: Path | None = None
 
     @cached_property
     def array(self) -> StoredArray:
         """Voxels ``(channel, i, j[, k])`` as stored: nothing is read before a region is asked for."""
         return StoredArray(self.array_path, (self.channels, *self.grid.shape), self.dtype)
+
+    @cached_property
+    def label_map(self) -> StoredArray | None:
+        """The label map ``(1, i, j[, k])`` of the annotations, 0 where there is no object; `None` without masks."""
+        return None if self.label_map_path is None else StoredArray.open(self.label_map_path)

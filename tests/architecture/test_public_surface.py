@@ -47,6 +47,10 @@ COMMANDS = {
     "explain": ["version", "path", "out", "detection", "as_json", "home", "verbose"],
     "ingest": ["archive", "where", "deidentify", "strict", "as_json", "home", "verbose"],
     "listen": ["port", "host", "ae_title", "calling", "quiet", "as_json", "home", "verbose"],
+    "plan": [
+        *("folder", "name", "out", "dims", "modality", "where", "minutes", "point_box", "force"),
+        *("as_json", "home", "verbose"),
+    ],
     "promote": ["version", "policy", "force", "as_json", "home", "verbose"],
     "report": ["targets", "out", "as_json", "home", "verbose"],
     "rollback": ["name", "as_json", "home", "verbose"],
@@ -58,6 +62,7 @@ FUNCTIONS = [
     "pipeline.stages.ingest:ingest_archive",
     "pipeline.stages.listen:listen",
     "pipeline.stages.deidentify:deidentify_archive",
+    "pipeline.stages.plan:plan_experiment",
     "pipeline.stages.train:train_version",
     "pipeline.stages.train_group:train_group",
     "pipeline.stages.evaluate:evaluate_version",

@@ -2,12 +2,16 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.detections import Detections
+from pipeline.detections.outlines import label_map
 from pipeline.detections.table import to_frame
 from pipeline.geometry import Boxes
+from pipeline.sources.annotations.label_maps import read_label_map
 from pipeline.stages.export import export
+from tests.detections.test_outlines import stars
 from tests.phantoms import field_of_cells
 
 _BUNDLE = SimpleNamespace(
@@ -73,3 +77,20 @@ def test_a_summary_that_is_not_ours_removes_nothing(begin, volumes, tmp_path, su
     (out / "summary.json").write_text(summary)
     begin(volumes[:1])
     assert all(path.is_file() for path in notes)
+
+
+def test_outlines_are_exported_as_label_maps_that_an_ingest_takes(volumes, tmp_path):
+    volume = volumes[0]
+    outlines = stars([[20, 30], [23, 30]], [4, 4])
+    boxes = Boxes(outlines.min(axis=1), outlines.max(axis=1), volume.grid)
+    found = Detections(volume.volume_id, boxes, np.array([0.9, 0.4]), np.zeros(2, int), ("cell",), outlines)
+    result = tmp_path / "result.parquet"
+    to_frame(found).to_parquet(result)
+    exported = export([volume], {volume.volume_id: result}, _BUNDLE, "cells/1", tmp_path / "out")
+    exported.write_summary({})
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    (read,) = read_label_map(path, "instances")
+    np.testing.assert_array_equal(read.label_map, label_map(found.above(0.5)))
+    (row,) = pd.read_parquet(tmp_path / "out" / "detections.parquet").to_dict("records")
+    np.testing.assert_allclose(row["outline_voxel"], outlines[0].ravel())
+    assert f"labels/{volume.volume_id}.tif" in json.loads((tmp_path / "out" / "summary.json").read_text())["files"]

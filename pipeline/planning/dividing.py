@@ -1,0 +1,81 @@
+"""How the scans are divided, and who is held back from the fingerprint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.config.data import DataConfig, FoldSplit, GivenSplit
+from pipeline.datasets.looks import group_by_look
+from pipeline.datasets.split import split_cases
+from pipeline.errors import DatasetError
+from pipeline.planning.choice import Choice
+from pipeline.volumes import Volume
+
+_FOLDS, _FEWEST = 5, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """``shaping`` may shape choices: training and validation; ``held_back`` are the test scans. ``patients`` counts
+    those of ``shaping``, `None` where no patient is known."""
+
+    choice: Choice
+    shaping: tuple[Volume, ...]
+    held_back: tuple[Volume, ...]
+    data: DataConfig
+    patients: int | None
+
+
+def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
+    """Choose ``data.split`` and apply it.
+
+    Raises:
+        DatasetError: fewer than three patients (or looks), so that training, validation and test cannot be apart.
+    """
+    choice = _choose(volumes)
+    divided = data.model_copy(update={"split": _CONFIGS[choice.value["kind"]](**choice.value)})
+    split = split_cases(divided, volumes, seed)
+    shaping = tuple(case.volume for case in (*split.train, *split.validation))
+    known = any(volume.patient_key != volume.volume_id for volume in volumes)
+    patients = len({volume.patient_key for volume in shaping}) if known else None
+    return Division(choice, shaping, tuple(case.volume for case in split.test), divided, patients)
+
+
+_CONFIGS = {"given": GivenSplit, "folds": FoldSplit}
+
+
+def _choose(volumes: Sequence[Volume]) -> Choice:
+    sides = {side: [v for v in volumes if v.subset == side] for side in ("train", "validation", "test")}
+    if all(sides.values()) and not _crossing(sides):
+        counts = ", ".join(f"{len(members)} {side}" for side, members in sides.items())
+        reason = f"the data's own index divides the scans ({counts}); no patient is on the test side and on another"
+        return Choice("data.split", {"kind": "given"}, reason)
+    patients = {volume.patient_key for volume in volumes}
+    if any(volume.patient_key != volume.volume_id for volume in volumes):
+        return _by_folds(len(patients), "patient", f"{len(patients)} patients are known in {len(volumes)} scans")
+    if volumes[0].grid.dims == 3:
+        reason = f"no patient is known, so each of the {len(volumes)} scans stands for one: name patients in an index"
+        return _by_folds(len(patients), "patient", reason)
+    looks = len(group_by_look(volumes))
+    if looks < _FEWEST <= len(volumes):
+        reason = (
+            f"no patient is known and the {len(volumes)} images look alike ({looks} group(s)): each stands for itself, "
+            "so siblings may lie on two sides; name patients in an index"
+        )
+        return _by_folds(len(patients), "patient", reason)
+    reason = f"no patient is known: the {len(volumes)} images form {looks} groups that look alike, which stay together"
+    return _by_folds(looks, "look", reason)
+
+
+def _by_folds(groups: int, by: str, reason: str) -> Choice:
+    if groups < _FEWEST:
+        raise DatasetError(
+            f"{groups} {by}(s) cannot be divided into training, validation and test: at least {_FEWEST} are needed; "
+            "annotate scans of more patients, or name patients and subsets in an index.csv beside the scans"
+        )
+    folds = min(_FOLDS, groups)
+    value = {"kind": "folds", "folds": folds, "fold": 0, "group_by": by}
+    return Choice("data.split", value, f"{reason}; {folds} folds, fold 0 is the test set and fold 1 validates")
+
+
+def _crossing(sides: dict[str, list[Volume]]) -> bool:
+    return bool({v.patient_key for v in sides["test"]} & {v.patient_key for v in sides["train"] + sides["validation"]})

@@ -1,0 +1,90 @@
+"""How training patches are drawn and varied."""
+
+from pipeline.planning.choice import Choice, number
+from pipeline.planning.fingerprint import Fingerprint
+from pipeline.planning.intensity import Scaled
+from pipeline.planning.network import Pixels
+
+_ZOOM = (0.1, 0.25)
+_TINT = (0.05, 0.25)
+_MOST_NOISE = 0.03
+_BLURRED = 5.0
+_BLUR = 0.8
+_DENSE = 3.0  # of a Poisson count of mean 3, one in twenty is 0
+
+
+def object_share(objects_in_patch: float) -> Choice:
+    """``sampling.object_share``, by how many objects a patch drawn anywhere would hold."""
+    if objects_in_patch >= _DENSE:
+        share, why = 0.8, "objects are nearly everywhere"
+    else:
+        share, why = 0.66, "one patch in three shows what is no object (nnU-Net oversamples objects too)"
+    return Choice(
+        "sampling.object_share", share, f"a patch drawn anywhere holds {number(objects_in_patch)} objects: {why}"
+    )
+
+
+def augmentation(fingerprint: Fingerprint, pixels: Pixels, left: Scaled, turns: bool) -> tuple[Choice, ...]:
+    """The keys of ``augmentation``; ``left`` is what scaling leaves of the differences between scans."""
+    return (
+        Choice("augmentation.flip", list(range(fingerprint.dims)), _flip_reason(fingerprint)),
+        Choice("augmentation.rotate90", turns, _turn_reason(fingerprint, turns)),
+        _zoom(fingerprint),
+        _strength("contrast", left.contrast, "contrast (standard deviation) of a scan varies by", fingerprint),
+        _strength("brightness", left.mean, "mean of a scan varies by", fingerprint),
+        _noise(left),
+        _blur(pixels),
+    )
+
+
+def _flip_reason(fingerprint: Fingerprint) -> str:
+    if fingerprint.dims == 2:
+        return "a field of view has no up and no left"
+    return "lesions look alike on both sides, and from head or foot (nnU-Net mirrors all axes)"
+
+
+def _turn_reason(fingerprint: Fingerprint, turns: bool) -> str:
+    if not turns:
+        return "i and j have different spacings: a quarter turn would deform"
+    if fingerprint.dims == 2:
+        return "a field of view has no up"
+    return (
+        f"in the i, j plane, whose spacings are equal; not out of it: the largest spacing is "
+        f"{number(fingerprint.anisotropy)} times the smallest"
+    )
+
+
+def _zoom(fingerprint: Fingerprint) -> Choice:
+    objects = fingerprint.objects
+    if objects.from_points:
+        return Choice("augmentation.scale", _ZOOM[0], "sizes are not annotated, so nothing asks for more")
+    spread = objects.scan_size_spread
+    value = round(min(max(spread, _ZOOM[0]), _ZOOM[1]), 2)
+    reason = (
+        f"the usual object differs in size between scans by {number(100 * spread)} % (standard deviation), "
+        f"kept within {number(100 * _ZOOM[0])} and {number(100 * _ZOOM[1])} %"
+    )
+    return Choice("augmentation.scale", value, reason)
+
+
+def _strength(name: str, found: float, what: str, fingerprint: Fingerprint) -> Choice:
+    value = round(min(max(found, _TINT[0]), _TINT[1]), 2)
+    each = ", each channel apart (stain)" if fingerprint.channels > 1 else ""
+    unit = "of itself" if name == "contrast" else "of the range -1 … 1"
+    reason = f"scaled, the {what} {number(found)} {unit} between scans{each}; kept within {_TINT[0]} and {_TINT[1]}"
+    return Choice(f"augmentation.{name}", value, reason)
+
+
+def _noise(left: Scaled) -> Choice:
+    value = round(min(left.grain, _MOST_NOISE), 3)
+    reason = f"as much as the scans' own grain, {number(left.grain)} of the scaled range, at most {_MOST_NOISE}"
+    return Choice("augmentation.noise", value, reason)
+
+
+def _blur(pixels: Pixels) -> Choice:
+    small = min(pixels.small)
+    if small < _BLURRED:
+        reason = f"the smallest objects have {number(small)} voxels along an axis: blur would hide them"
+        return Choice("augmentation.blur", 0.0, reason)
+    reason = f"the smallest objects have {number(small)} voxels along each axis: focus may vary"
+    return Choice("augmentation.blur", _BLUR, reason)

@@ -1,0 +1,107 @@
+"""Masks on training patches and on windows: they lie where the image shows their object."""
+
+import numpy as np
+import pytest
+
+from pipeline.config import ExperimentConfig
+from pipeline.datasets.cases import Case
+from pipeline.datasets.instances import UNKNOWN, Instances
+from pipeline.datasets.prepared import PreparedStore
+from pipeline.datasets.sampling import PatchDataset
+from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes, Grid
+from tests.experiments import tiny_star
+from tests.phantoms import field_of_cells, field_with_masks
+
+
+def dataset(tmp_path, volumes, augmentation=None, spacing=None):
+    raw = tiny_star().model_dump()
+    raw["augmentation"] = augmentation or {}
+    raw["preprocessing"]["spacing"] = spacing
+    config = ExperimentConfig.model_validate(raw)
+    store = PreparedStore(tmp_path / "cache", config.preprocessing, config.data.classes)
+    return PatchDataset([store.get(Case.whole(volume)) for volume in volumes], config)
+
+
+VARIATIONS = [
+    {},
+    {"flip": [0, 1]},
+    {"rotate90": True},
+    {"scale": 0.25},
+    {"flip": [0, 1], "rotate90": True, "scale": 0.2},
+]
+
+
+@pytest.mark.parametrize("augmentation", VARIATIONS, ids=str)
+def test_masks_follow_their_object_through_every_variation(tmp_path, augmentation):
+    volume = field_with_masks(tmp_path, 0)  # bright objects of 120 on a dark field of 20
+    patches = dataset(tmp_path, [volume], augmentation)
+    disagreeing = objects = 0
+    for number in range(12):
+        patch = patches.draw(number)
+        bright, known = patch.image[0].numpy() > -0.125, patch.instances != UNKNOWN
+        disagreeing += ((patch.instances > 0) != bright)[known].sum()
+        for n, (lower, upper) in enumerate(zip(patch.boxes.lower, patch.boxes.upper, strict=True)):
+            i, j = np.nonzero(patch.instances == n + 1)
+            if len(i):
+                objects += 1
+                assert (np.stack([i, j], axis=1) >= lower - 1e-3).all()
+                assert (np.stack([i, j], axis=1) <= upper + 1e-3).all()
+    assert objects > 40
+    # Zoom interpolates the image, so that voxels at an edge may fall to either side.
+    assert disagreeing <= (0.02 * 12 * 32 * 32 if "scale" in augmentation else 0)
+
+
+def test_masks_follow_a_resampled_image(tmp_path):
+    patches = dataset(tmp_path, [field_with_masks(tmp_path, 0)], spacing=[0.5, 0.5])
+    patch = patches.draw(0)
+    wrong = (patch.instances > 0) != (patch.image[0].numpy() > -0.125)
+    assert wrong[patch.instances != UNKNOWN].mean() < 0.03
+
+
+def test_what_a_patch_does_not_show_is_unknown(tmp_path):
+    instances = Case.whole(field_with_masks(tmp_path, 0, cells=3, size=24)).instances
+    grid = Grid.of_pixels((24, 24))
+    beyond = instances.on(grid.crop((-4, 0), (20, 24)), grid.crop((-4, 0), (20, 24)))
+    assert (beyond[:4] == UNKNOWN).all()
+    assert (beyond[4:] != UNKNOWN).all()
+    partly = instances.on(grid, grid.crop((8, 0), (24, 24)))
+    assert (partly[:8] == UNKNOWN).all()
+    assert (partly[8:] != UNKNOWN).all()
+
+
+def test_a_window_numbers_the_objects_that_reach_into_it(tmp_path):
+    volume = field_with_masks(tmp_path, 0)
+    whole, window = Case.whole(volume), Case("w", volume, (20, 10), (52, 40))
+    cut = whole.instances.whole[20:52, 10:40]
+    kept = [n for n in range(1, len(whole.annotations) + 1) if n in cut]
+    assert 0 < len(kept) < len(whole.annotations)
+    assert len(window.annotations) == len(kept)
+    for new, old in enumerate(kept, start=1):
+        np.testing.assert_array_equal(window.instances.whole == new, cut == old)
+
+
+def test_a_field_without_an_object_needs_no_label_map(tmp_path):
+    case = Case.whole(field_of_cells(tmp_path, 0, cells=0))
+    assert case.instances.whole.shape == case.grid.shape
+    assert not case.instances.whole.any()
+
+
+def test_boxes_alone_are_refused_by_name_of_the_setting(tmp_path):
+    volumes = [field_with_masks(tmp_path, 0), field_of_cells(tmp_path, 1)]
+    with pytest.raises(DatasetError, match="1 of 2 training cases are annotated with boxes or points only"):
+        dataset(tmp_path, volumes)
+
+
+def test_a_label_map_of_other_annotations_is_refused(tmp_path):
+    instances = Case.whole(field_with_masks(tmp_path, 0)).instances
+    wrong = Instances(instances.label_map, instances.grid, (0, 0), instances.kept[:-1], "field")
+    with pytest.raises(DatasetError, match="its label map holds 12 objects and its annotations 11"):
+        _ = wrong.whole
+
+
+def test_boxes_are_those_of_the_masks(tmp_path):
+    case = Case.whole(field_with_masks(tmp_path, 0))
+    boxes, values = Boxes.from_label_map(case.instances.whole, case.grid)
+    assert values.tolist() == list(range(1, 13))
+    np.testing.assert_array_equal(boxes.lower, case.annotations.boxes.lower)

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.detections import Detections
+from pipeline.detections.geojson import to_geojson
+from pipeline.detections.outlines import filled, label_map
+from pipeline.detections.table import columns, from_frame, to_frame
+from pipeline.evaluation.masks import Masks
+from pipeline.geometry import Boxes, Grid
+from pipeline.sources.annotations.geojson import read_geojson
+from pipeline.sources.annotations.place import place
+from tests.phantoms import rotation_about_z
+
+GRID = Grid.of_pixels((30, 20))
+
+
+def stars(centres, radii, corners=32) -> np.ndarray:
+    """Regular polygons ``(n, corners, 2)``."""
+    angle = (np.arange(corners) + 0.5) * 2 * np.pi / corners
+    way = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(centres, float)[:, None] + np.asarray(radii, float)[:, None, None] * way
+
+
+def detections(outlines, scores=None, grid=GRID) -> Detections:
+    scores = np.linspace(0.9, 0.1, len(outlines)) if scores is None else np.array(scores)
+    boxes = Boxes(outlines.min(axis=1), outlines.max(axis=1), grid)
+    return Detections("3f2a91c0", boxes, scores, np.zeros(len(outlines), int), ("nucleus",), outlines)
+
+
+def test_pixels_of_a_rectangle_by_hand():
+    corners = np.array([[[3.5, 4.5], [6.5, 4.5], [6.5, 6.5], [3.5, 6.5]]])  # i 4 … 6, j 5 and 6
+    voxel, owner = filled(corners, (30, 20))
+    assert sorted(voxel.tolist()) == [4 * 20 + 5, 4 * 20 + 6, 5 * 20 + 5, 5 * 20 + 6, 6 * 20 + 5, 6 * 20 + 6]
+    assert owner.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pixels_are_those_of_masks_that_are_drawn_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    centre, radius = rng.uniform(-3, 32, (40, 1, 2)), rng.uniform(0, 9, (40, 16, 1))
+    outlines = centre + radius * (stars([[0, 0]], [1], 16)[0])
+    outlines[::2] = np.round(outlines[::2])  # corners on pixels' centres
+    expected = Masks.of_outlines(list(outlines), (30, 20))
+    voxel, owner = filled(outlines, (30, 20))
+    order = np.lexsort((owner, voxel))
+    np.testing.assert_array_equal(voxel[order], expected.voxel)
+    np.testing.assert_array_equal(owner[order], expected.owner)
+
+
+def test_a_shared_pixel_goes_to_the_higher_score():
+    both = stars([[10, 10], [13, 10]], [3.2, 3.2])
+    drawn = label_map(detections(both, [0.4, 0.8]))  # the second scores higher and comes first
+    assert drawn[13, 10] == 1
+    assert drawn[11, 10] == 1
+    assert drawn[8, 10] == 2
+    alone = label_map(detections(both[1:], [0.8]))
+    np.testing.assert_array_equal(drawn == 1, alone == 1)
+
+
+def test_an_outline_without_a_pixels_centre_takes_the_pixel_it_is_in_unless_it_is_taken():
+    small = stars([[20.3, 5.3], [10.3, 10.3]], [0.1, 0.1])
+    drawn = label_map(detections(np.concatenate([stars([[10, 10]], [3]), small]), [0.5, 0.6, 0.9]))
+    assert np.argwhere(drawn == 2).tolist() == [[20, 5]]
+    assert (drawn == 1).sum() == 0
+    assert drawn[10, 10] == 3
+
+
+def test_no_detection_is_an_empty_map():
+    assert label_map(detections(np.zeros((0, 32, 2)))).sum() == 0
+
+
+def test_a_star_that_reaches_beyond_the_image_is_cut_at_its_edge():
+    drawn = label_map(detections(stars([[1, 1]], [4])))
+    assert drawn[0, 0] == 1
+    assert (drawn > 0).sum() == len(filled(stars([[11, 11]], [4]), (30, 30))[0]) - _left_out(4)
+
+
+def _left_out(radius):
+    voxel, _ = filled(stars([[11, 11]], [radius]), (30, 30))
+    i, j = np.unravel_index(voxel, (30, 30))
+    return int(((i < 10) | (j < 10)).sum())
+
+
+def test_outlines_follow_their_scores_and_thresholds():
+    found = detections(stars([[10, 10], [20, 10]], [2, 3]), [0.2, 0.7])
+    np.testing.assert_allclose(found.outlines.mean(axis=1), [[20, 10], [10, 10]])
+    np.testing.assert_allclose(found.above(0.5).outlines.mean(axis=1), [[20, 10]])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_tables_bring_outlines_back_exactly(tmp_path, count):
+    matrix = rotation_about_z(30) * [0.5, -0.5, 1.0]
+    grid = Grid((30, 20), matrix)
+    found = detections(stars(np.full((count, 2), 10.0) + np.arange(count)[:, None], np.full(count, 2.5)), grid=grid)
+    to_frame(found).to_parquet(tmp_path / "a.parquet", index=False)
+    back = from_frame(pd.read_parquet(tmp_path / "a.parquet"), "3f2a91c0", grid, ("nucleus",))
+    assert len(back) == count
+    np.testing.assert_array_equal(list(back.outlines), list(found.outlines))
+    assert "outline_voxel" in to_frame(found)
+
+
+def test_tables_of_boxes_have_the_columns_they_had():
+    found = detections(stars([[10, 10]], [2]))
+    boxes = Detections("v", found.boxes, found.scores, found.labels, found.classes)
+    assert list(to_frame(boxes)) == columns()
+    assert from_frame(to_frame(boxes), "v", GRID, ("nucleus",)).outlines is None
+
+
+def test_geojson_holds_the_outline_which_comes_back_as_the_same_mask(tmp_path):
+    found = detections(stars([[10, 10], [1, 15]], [3.3, 4]))
+    (tmp_path / "a.geojson").write_text(json.dumps(to_geojson(found)))
+    (first, second) = to_geojson(found)["features"]
+    (ring,) = first["geometry"]["coordinates"]
+    np.testing.assert_array_equal(ring[:-1], found.outlines[0] + 0.5)
+    assert ring[0] == ring[-1]
+    assert np.min(second["geometry"]["coordinates"]) == 0  # on the image's edge, not beyond
+    (read,) = read_geojson(tmp_path / "a.geojson")
+    again = place(read, GRID, {}).annotations
+    np.testing.assert_allclose(again.boxes.lower, np.maximum(found.boxes.lower, -0.5), atol=1e-12)
+    np.testing.assert_allclose(again.boxes.upper, found.boxes.upper, atol=1e-12)
+    corners = [mark.points - 0.5 for mark in read.marks]
+    masks = Masks.of_outlines(corners, GRID.shape)
+    np.testing.assert_array_equal(masks.sizes[0], (label_map(found) == 1).sum())

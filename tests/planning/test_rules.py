@@ -1,0 +1,280 @@
+"""Each rule on numbers small enough to work out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.config import load_experiment
+from pipeline.errors import DatasetError
+from pipeline.planning.budget import batch_size, training
+from pipeline.planning.cost import Cost, cost_of
+from pipeline.planning.device import Device, find_device
+from pipeline.planning.fingerprint import take_fingerprint
+from pipeline.planning.intensity import intensity, scaled
+from pipeline.planning.judging import judged_by, suppression, window
+from pipeline.planning.network import Pixels, can_turn, design, finest_output, rounded_patch, sight, wanted_patch
+from pipeline.planning.objects import object_facts
+from pipeline.planning.spacing import point_box, target_spacing
+from pipeline.planning.variation import augmentation
+from tests.experiments import tiny_2d
+from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, field, pointed, scan
+
+
+def pixels(small, apart=None, large=(20, 20), shape=(256, 256), spacing=(1.0, 1.0)):
+    return Pixels(tuple(small), tuple(large), tuple(large), apart, tuple(shape), tuple(spacing))
+
+
+@pytest.mark.parametrize(
+    ("small", "apart", "stride"),
+    [
+        ((7, 7), None, (2, 2)),  # 7 / 2 = 3.5: 2 fits, 4 does not
+        ((8, 8), None, (4, 4)),
+        ((3.9, 3.9), None, (2, 2)),  # 1.95 is 2 less the 5 % of which a percentile is not sure
+        ((3.7, 3.7), None, (1, 1)),
+        ((16, 16), (5, 5), (2, 2)),  # neighbours 5 apart: 2.5 output locations
+        ((16, 16), (4, 4), (1, 1)),
+        ((40, 40), None, (8, 8)),  # not coarser
+        ((7, 7, 3), None, (2, 2, 1)),  # each axis for itself
+        ((0.5, 0.5), None, (1, 1)),
+    ],
+)
+def test_smallest_objects_span_two_output_locations_and_neighbours_are_apart(small, apart, stride):
+    assert finest_output(pixels(small, apart)) == stride
+
+
+def test_nominal_box_comes_from_the_distances_between_points(tmp_path):
+    facts = object_facts([pointed(field(tmp_path, n, step=20)) for n in range(3)])
+    choice = point_box(facts, "px", 3)
+    assert choice.value == 27.0  # 1.35 x 20
+    assert "20 px" in choice.reason
+
+
+def test_nominal_box_is_the_median_box_where_some_scans_have_boxes(tmp_path):
+    mixed = [pointed(field(tmp_path, 0)), field(tmp_path, 1, size=10)]
+    assert point_box(object_facts(mixed), "px", 1).value == 10.0
+
+
+def test_boxes_need_no_nominal_box_and_a_given_one_is_taken(tmp_path):
+    assert point_box(object_facts([field(tmp_path, 0)]), "px", 0) is None
+    assert point_box(object_facts([pointed(field(tmp_path, 0))]), "px", 1, 9.0).value == 9.0
+
+
+def test_single_points_do_not_tell_a_size(tmp_path):
+    facts = object_facts([pointed(scan(tmp_path, n, at=((4, 4, 2),))) for n in range(3)])
+    with pytest.raises(DatasetError, match=r"usual edge in mm with --point-box"):
+        point_box(facts, "mm", 3)
+
+
+def test_spacing_is_the_median_of_each_axis(tmp_path):
+    spacings = [(0.5, 0.5, 1.0), (0.7, 0.7, 1.25), (0.9, 0.9, 2.0)]
+    found = take_fingerprint([scan(tmp_path, n, spacing=s) for n, s in enumerate(spacings)], 1, None)
+    assert target_spacing(found).value == [0.7, 0.7, 1.25]
+
+
+def test_spacing_of_a_very_coarse_axis_is_its_tenth_percentile(tmp_path):
+    spacings = [(1.0, 1.0, 3.0), (1.0, 1.0, 5.0), (1.0, 1.0, 5.0)]
+    found = take_fingerprint([scan(tmp_path, n, spacing=s) for n, s in enumerate(spacings)], 1, None)
+    assert target_spacing(found).value == [1.0, 1.0, 3.4]  # 3, 5, 5: a tenth of the way is a fifth of 2 above 3
+
+
+def test_spacings_in_the_plane_that_nearly_agree_become_one(tmp_path):
+    found = take_fingerprint([scan(tmp_path, 0, spacing=(1.0, 1.02, 2.0))], 1, None)
+    assert target_spacing(found).value == [1.01, 1.01, 2.0]
+    apart = take_fingerprint([scan(tmp_path, 0, spacing=(1.0, 1.5, 2.0))], 1, None)
+    value = target_spacing(apart).value
+    assert value == [1.0, 1.5, 2.0]
+    assert not can_turn(Pixels.of(apart, value, None), value)
+
+
+def test_fields_of_one_spacing_are_left_as_they_are(tmp_path):
+    assert target_spacing(take_fingerprint([field(tmp_path, 0)], 1, None)).value is None
+
+
+def test_lengths_are_counted_in_voxels_of_the_networks_grid(tmp_path):
+    found = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)  # objects of 8 x 8 x 8 mm
+    here = Pixels.of(found, [2.0, 2.0, 4.0], None)
+    assert here.small == (4.0, 4.0, 2.0)
+    assert here.shape == (20.0, 20.0, 8.0)
+
+
+def test_ct_gets_a_window_around_its_objects_and_mr_percentiles(tmp_path):
+    ct = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)
+    assert intensity(ct).value == {"kind": "window", "lower": -1000, "upper": 50}
+    unnamed = take_fingerprint([scan(tmp_path, n, modality="OT") for n in range(2)], 1, None)
+    assert intensity(unnamed).value["kind"] == "window"  # nothing but Hounsfield units reaches so low
+    facts = replace(unnamed.intensity, outside=(0.0, 10.0, 90.0))
+    assert intensity(replace(unnamed, intensity=facts)).value["kind"] == "percentiles"
+
+
+def test_eight_bits_keep_their_range_in_colour_or_where_scans_are_alike(tmp_path):
+    every = [field(tmp_path, n, channels=3) for n in range(3)]
+    whole = {"kind": "window", "lower": 0, "upper": 255}
+    assert intensity(take_fingerprint(every, 3, None)).value == whole
+    alike = take_fingerprint([field(tmp_path, n) for n in range(3)], 1, None)
+    assert intensity(alike).value == whole
+    dim = tuple(replace(one, high=one.high / 4) for one in alike.intensity.scans[:1]) + alike.intensity.scans[1:]
+    uneven = replace(alike, intensity=replace(alike.intensity, scans=dim))
+    assert intensity(uneven).value["kind"] == "percentiles"
+
+
+def test_coarse_axes_wait_until_the_others_are_as_coarse(tmp_path):
+    found = take_fingerprint([scan(tmp_path, n, spacing=(1.0, 1.0, 4.0)) for n in range(2)], 1, None)
+    here = pixels((4, 4, 1), large=(40, 40, 10), shape=(64, 64, 16), spacing=(1.0, 1.0, 4.0))
+    net = design(found, here, (64, 64, 16), TWO_CORES)
+    # Cells of 1, 1, 4 -> 2, 2, 4 (k is still twice as coarse) -> 4, 4, 4 -> 8, 8, 8 -> 16 x 16 x 16 with 4 cells each.
+    assert net.backbone["strides"] == [[2, 2, 1], [2, 2, 1], 2, 2]
+    assert (net.output, net.output_level) == ((2, 2, 1), 1)
+    assert net.coarsest == (16, 16, 4)
+
+
+def test_a_map_keeps_four_cells_and_depth_ends_where_enough_is_seen(tmp_path):
+    found = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)
+    shallow = design(found, pixels((4, 4, 4), large=(3, 3, 3), spacing=(1, 1, 1)), (64, 64, 64), TWO_CORES)
+    assert shallow.backbone["strides"] == [2]  # 5 + 2 + 4 = 11 voxels are three times the largest
+    assert sight([(2, 2, 2)]) == (11, 11, 11)
+    deep = design(found, pixels((4, 4, 4), large=(90,) * 3, spacing=(1, 1, 1)), (16, 16, 16), TWO_CORES)
+    assert deep.coarsest == (4, 4, 4)
+
+
+def test_widths_double_up_to_what_the_device_is_given(tmp_path):
+    found = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)
+    here = pixels((4, 4, 4), large=(90,) * 3, spacing=(1, 1, 1))
+    assert design(found, here, (64,) * 3, TWO_CORES).backbone["widths"] == [12, 24, 48, 96, 96]
+    assert design(found, here, (64,) * 3, LARGE_GPU).backbone["widths"] == [32, 64, 128, 256, 320]
+
+
+def test_colour_starts_from_imagenet_unless_objects_are_too_small_for_its_stride(tmp_path):
+    found = take_fingerprint([field(tmp_path, n, channels=3) for n in range(2)], 3, None)
+    near = design(found, pixels((10, 10)), (192, 192), TWO_CORES)
+    assert near.backbone["kind"] == "efficientnet_lite0"
+    assert near.output == (4, 4)
+    assert design(found, pixels((2, 2)), (192, 192), TWO_CORES).backbone["kind"] == "residual_unet"
+
+
+def test_patch_is_as_long_along_each_axis_and_no_larger_than_the_scan():
+    cube = wanted_patch(pixels((4,) * 3, large=(8,) * 3, shape=(500,) * 3, spacing=(1, 1, 2)), TWO_CORES, 3)
+    assert cube[0] == pytest.approx(2 * cube[2], abs=1)
+    assert np.prod(cube) == pytest.approx(48 * 48 * 24, rel=0.05)
+    thin = wanted_patch(pixels((4,) * 3, large=(8,) * 3, shape=(500, 500, 10), spacing=(1, 1, 2)), TWO_CORES, 3)
+    assert thin[2] == 10
+    assert np.prod(thin) == pytest.approx(48 * 48 * 24, rel=0.05)
+
+
+def test_patch_holds_the_largest_objects_even_where_scans_are_smaller():
+    here = pixels((4,) * 3, large=(40, 40, 20), shape=(44, 44, 6), spacing=(1, 1, 1))
+    assert wanted_patch(here, TWO_CORES, 3) == (44, 44, 20)
+    assert rounded_patch((44, 44, 20), (8, 8, 4), square=True) == (48, 48, 20)
+    assert rounded_patch((44, 30), (8, 8), square=True) == (48, 48)
+
+
+def test_batch_holds_ten_objects_as_far_as_memory_allows():
+    small = Cost(forward=10**9, kept=10**6, weights=10**5, values=10**4)
+    assert batch_size(small, 60, TWO_CORES) == 4
+    assert batch_size(small, 0.6, TWO_CORES) == 16
+    # A quarter of 16 GiB holds 6 patches of 0.4 GB and 70 % more beside the weights, so 4.
+    large = Cost(forward=10**9, kept=400 * 10**6, weights=10**5, values=10**4)
+    assert large.largest_batch(TWO_CORES) == 6
+    assert batch_size(large, 0.6, TWO_CORES) == 4
+    assert batch_size(replace(large, kept=3 * GIB), 60, TWO_CORES) == 0
+    assert batch_size(replace(large, kept=3 * GIB), 60, LARGE_GPU) == 8
+
+
+def test_time_is_spent_on_patches(tmp_path):
+    found = take_fingerprint([field(tmp_path, n) for n in range(4)], 1, None)
+    cost = Cost(forward=7 * 10**9 // 3, kept=1000, weights=10**5, values=1)  # 0.1 s a patch on two cores of 35 GFLOP/s
+    choices = {one.key: one.value for one in training(found, cost, TWO_CORES, 60, 20, 10**4, 10**5)}
+    patches = choices["training.max_epochs"] * choices["sampling.samples_per_epoch"]
+    assert patches == pytest.approx(12000, rel=0.02)  # 20 minutes of 0.1 s
+    assert choices["training.batch_size"] == 4
+    assert choices["sampling.samples_per_epoch"] % 4 == 0
+    short = {one.key: one.value for one in training(found, cost, TWO_CORES, 0.6, 0.5, 10**4, 10**5)}
+    assert short["training.batch_size"] == 2  # 300 patches: 16 a step would be 19 steps
+
+
+def test_kept_bytes_follow_the_voxels_of_a_patch():
+    config = tiny_2d()
+    one = cost_of(config)
+    four = cost_of(config.model_copy(update={"sampling": config.sampling.model_copy(update={"patch": (64, 64)})}))
+    assert four.kept / one.kept == pytest.approx(4, rel=0.02)
+    assert four.forward / one.forward == pytest.approx(4, rel=0.02)
+    assert four.weights == one.weights
+    # At least what the first residual unit puts out: 8 channels of 32 x 32 float32.
+    assert one.kept > 8 * 32 * 32 * 4
+
+
+def test_device_of_a_setting_has_cores_and_whole_gibibytes():
+    found = find_device("cpu")
+    assert found.kind == "cpu"
+    assert found.cores >= 1
+    assert found.memory % GIB == 0
+    assert found.training_bytes == found.memory // 4
+    assert LARGE_GPU.training_bytes == 64 * GIB
+
+
+def test_overlap_holds_the_largest_objects_and_window_twice_them(tmp_path):
+    found = take_fingerprint([field(tmp_path, 0)], 1, None)
+    usual = window(found, pixels((10, 10), large=(100, 40), shape=(900, 900)), (192, 192), (16, 16), TWO_CORES)
+    assert [one.value for one in usual] == [[512, 512], 0.2]  # 100 of 512 is 0.195
+    huge = window(found, pixels((10, 10), large=(600, 40), shape=(900, 900)), (192, 192), (16, 16), TWO_CORES)
+    assert [one.value for one in huge] == [[1200, 512], 0.5]
+
+
+def test_boxes_are_suppressed_by_more_than_they_overlap_and_points_by_distance(tmp_path):
+    boxes = take_fingerprint([field(tmp_path, n) for n in range(2)], 1, None)
+    values = {one.key.partition(".")[2]: one.value for one in suppression(boxes, None)}
+    assert values == {"score_floor": 0.05, "suppression_iou": 0.2, "suppression_distance": 10.0}
+    crowded = replace(boxes, objects=replace(boxes.objects, overlap=0.33))
+    assert suppression(crowded, None)[1].value == 0.45
+    points = take_fingerprint([pointed(field(tmp_path, n)) for n in range(2)], 1, None)
+    values = {one.key.partition(".")[2]: one.value for one in suppression(points, 27.0)}
+    assert values == {"score_floor": 0.05, "suppression_iou": 1.0, "suppression_distance": 12.2}  # 0.45 of 27
+
+
+def test_the_rule_of_a_match_follows_from_what_is_annotated(tmp_path):
+    points = take_fingerprint([pointed(field(tmp_path, n)) for n in range(2)], 1, None)
+    match, primary = judged_by(points, 14.0)
+    assert match.value == {"kind": "centre_distance", "distance": 6.3}
+    assert primary.value == "f1"
+    lesions = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)
+    assert [one.value for one in judged_by(lesions, None)[:2]] == [{"kind": "centre_in_lesion"}, "cpm"]
+    masked = [replace(field(tmp_path, n), label_map_path=tmp_path) for n in range(2)]
+    assert judged_by(take_fingerprint(masked, 1, None), None)[0].value == {"kind": "mask_overlap", "iou": 0.5}
+    boxes = take_fingerprint([field(tmp_path, n) for n in range(2)], 1, None)
+    assert judged_by(boxes, None)[0].value == {"kind": "box_overlap", "iou": 0.5}
+
+
+def test_variation_is_as_large_as_it_is_between_scans(tmp_path):
+    sizes = [field(tmp_path, 0, size=8), field(tmp_path, 1, size=12)]
+    found = take_fingerprint(sizes, 1, None)
+    assert found.objects.scan_size_spread == pytest.approx(np.log(12 / 8) / 2)
+    left = scaled(found.intensity.scans, {"kind": "window", "lower": 0, "upper": 255})
+    values = {one.key.partition(".")[2]: one.value for one in augmentation(found, pixels((8, 8)), left, True)}
+    assert values["scale"] == 0.2  # ln(1.5) / 2
+    assert values["flip"] == [0, 1]
+    assert values["blur"] == 0.8
+    assert values["noise"] == 0.0  # the squares have no grain
+    tiny = {one.key: one.value for one in augmentation(found, pixels((3, 3)), left, False)}
+    assert tiny["augmentation.blur"] == 0.0
+    assert tiny["augmentation.rotate90"] is False
+
+
+def test_brightness_is_the_spread_of_means_in_the_networks_range():
+    from pipeline.planning.intensities import ScanIntensity
+
+    dark, light = (ScanIntensity(0, 255, mean, 50, 2.55) for mean in (51.0, 102.0))
+    left = scaled([dark, light], {"kind": "window", "lower": 0, "upper": 255})
+    assert left.mean == pytest.approx(0.2)  # -0.6 and -0.2
+    assert left.contrast == 0.0
+    assert left.grain == pytest.approx(0.02)
+    assert scaled([dark, light], {"kind": "percentiles"}).mean == pytest.approx(0.2)
+
+
+def test_modelled_time_of_shipped_experiments_is_what_two_cores_took():
+    from tests.architecture.test_experiments import FOLDER
+
+    # Seconds a patch of epochs that were trained on two cores, whatever else they did.
+    for name, took in (("crc_cells_2d", 0.09), ("lidc_nodules_3d", 0.034), ("demo_cells_2d", 0.024)):
+        config = load_experiment(FOLDER / f"{name}.yaml")
+        modelled = cost_of(config).seconds(Device("cpu", 16 * GIB, 2), config.training.batch_size)
+        assert modelled == pytest.approx(took, rel=0.3)
