@@ -89,15 +89,16 @@ def strata_lines(comparison: "Comparison") -> list[str]:
     if not strata:
         return []
     tests = sum(not math.isnan(one.p) for _, one in strata)
-    width = max(len(name) for name, _ in strata)
-    lines = [f"  {strata[0][1].metric} by stratum, p adjusted for {tests} of them (Holm):"]
+    width, wide = max(len(name) for name, _ in strata), max(len(one.metric) for _, one in strata)
+    lines = [f"  by stratum, p adjusted for {tests} of them (Holm):"]
     for name, one in strata:
         held = f"{_number(one.patients, 'patient')}, {_number(one.objects, 'object')}"
         if math.isnan(one.difference.value):
-            lines.append(f"    {name:{width}}  no difference exists  ({held})")
+            lines.append(f"    {name:{width}}  {one.metric:{wide}}  no difference exists  ({held})")
             continue
         lines.append(
-            f"    {name:{width}}  {one.value_a:.3f} -> {one.value_b:.3f}  difference {_signed(one.difference)}"
+            f"    {name:{width}}  {one.metric:{wide}}  {one.value_a:.3f} -> {one.value_b:.3f}"
+            f"  difference {_signed(one.difference)}"
             f"  p = {one.p:.3f}, adjusted {one.p_adjusted:.3f}{_detectable(one.detectable)}  ({held})"
         )
     return lines

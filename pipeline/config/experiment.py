@@ -12,7 +12,7 @@ from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
 
-_MARGIN_OF_ITS_OWN = 0.02  # until policies set it, experiments had one
+_MARGIN_OF_ITS_OWN = 0.0  # until policies set it, experiments had one
 
 
 class ExperimentConfig(Config):

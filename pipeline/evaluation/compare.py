@@ -20,11 +20,11 @@ import pandas as pd
 from pipeline.errors import DatasetError
 from pipeline.evaluation.bearing import patients_bearing
 from pipeline.evaluation.figures import MEAN_AP, Measured
-from pipeline.evaluation.part import PART_FIGURES, Part
+from pipeline.evaluation.part import Part
 from pipeline.evaluation.power import ALPHA, detectable
 from pipeline.evaluation.records import Comparison, Estimate, Evaluation, StratumDifference
 from pipeline.evaluation.significance import holm, p_value, swaps
-from pipeline.evaluation.strata import Strata
+from pipeline.evaluation.strata import Strata, compared_by
 from pipeline.evaluation.tables import ATTRIBUTE
 from pipeline.evaluation.uncertainty import interval, patient_weights, patients_of
 
@@ -157,10 +157,9 @@ def _swapped_differences(one: Measured, other: Measured, swapped: np.ndarray) ->
 
 def _compared_strata(a: Evaluation, b: Evaluation, draws: _Draws) -> dict[str, dict[str, StratumDifference]]:
     divided = b if b.strata else a
-    metric = a.primary if a.primary in PART_FIGURES else "f1"
     pairs = _paired_parts(a, b, divided)
     found = [
-        (variable, level, *_compared_part(*parts, "recall" if variable == "size" else metric, draws))
+        (variable, level, *_compared_part(*parts, compared_by(variable, a.primary), draws))
         for variable, level, parts in pairs
     ]
     return _corrected(found)

@@ -34,7 +34,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.part import Part, Rows
+from pipeline.evaluation.part import PART_FIGURES, Part, Rows
 from pipeline.evaluation.records import Estimate
 from pipeline.evaluation.tables import ATTRIBUTE
 from pipeline.evaluation.uncertainty import interval, patients_of
@@ -111,6 +111,14 @@ class Strata:
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """How much each level holds."""
         return {name: {level: part.counts() for level, part in levels.items()} for name, levels in self.parts.items()}
+
+
+def compared_by(variable: str, primary: str) -> str:
+    """The figure by which versions are compared in the levels of a variable: recall for sizes, else the primary one, or
+    F1 where that is not a figure of parts."""
+    if variable == "size":
+        return "recall"
+    return primary if primary in PART_FIGURES else "f1"
 
 
 def size_levels(limits: Sequence[float]) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation import Comparison, Estimate
+from pipeline.evaluation.strata import compared_by
 from pipeline.reporting.drawing import BLUE, GREY, blank, plain, png, without_frame
 from pipeline.reporting.naming import counted, interval, is_share, metric_name, number, signed, variable_name
 
 _ROW = 0.32
-_INSTEAD = "f1"
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,19 @@ def strata_png(
     strata: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
     counts: Mapping[str, Mapping[str, Mapping[str, int]]],
 ) -> bytes | None:
-    """The primary metric over all and in each stratum (F1 where strata do not have it); `None` without strata."""
+    """The primary metric over all, and in each stratum the figure that it is compared by; `None` without strata."""
     if not strata:
         return None
-    levels = [figures for levels in strata.values() for figures in levels.values()]
-    metric = primary if any(primary in figures for figures in levels) else _INSTEAD
+    metric = compared_by("", primary)
     rows = [ForestRow("all", metrics[metric], _value(metrics[metric]), strong=True)] if metric in metrics else []
     for variable, held in strata.items():
+        own = compared_by(variable, primary)
+        named = "" if own == metric else f"{metric_name(own)}, "
         for level, figures in held.items():
             size = counts.get(variable, {}).get(level, {})
-            label = f"{variable_name(variable)}: {level}{_held(size.get('patients'), size.get('objects'))}"
-            rows.append(ForestRow(label, figures[metric], _value(figures[metric])))
+            patients = size.get("patients_with_objects", size.get("patients"))
+            label = f"{named}{variable_name(variable)}: {level}{_held(patients, size.get('objects'))}"
+            rows.append(ForestRow(label, figures[own], _value(figures[own])))
     return forest_png(f"{title}: {metric_name(metric)} by stratum", rows, (0.0, 1.0) if is_share(metric) else None)
 
 

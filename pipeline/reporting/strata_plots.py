@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline.evaluation import Comparison, Evaluation, StratumDifference
+from pipeline.evaluation.strata import compared_by
 from pipeline.reporting.charts import Axis, axis_cell, difference_axis, interval_cell, marker, share_axis
 from pipeline.reporting.naming import (
     counted,
@@ -60,7 +61,8 @@ class StratumDifferenceRow:
 
 
 def strata_tables(task: str, evaluations: Sequence[Evaluation], numbers: dict[int, int]) -> list[StrataTable]:
-    """One table of the versions that share a test set, by the primary metric; empty where none has strata.
+    """The versions that share a test set, a table for each figure that their parts are compared by (see
+    `pipeline.evaluation.strata.compared_by`); empty where none has strata.
 
     Args:
         task: the registered model's name.
@@ -70,30 +72,36 @@ def strata_tables(task: str, evaluations: Sequence[Evaluation], numbers: dict[in
     having = [one for one in evaluations if one.strata]
     if not having:
         return []
-    metric = _metric(having)
-    rows: list[StratumRow] = []
+    by_metric: dict[str, list[StratumRow]] = {}
     for variable in dict.fromkeys(name for one in having for name in one.strata):
+        metric = _metric(having, variable)
         levels = dict.fromkeys(level for one in having for level in one.strata.get(variable, {}))
         for level in levels:
             first = level == next(iter(levels))
-            rows += _level_rows(task, having, numbers, (variable, level, metric), first)
-    caption = (
-        f"{metric_name(metric)} on parts of the test set, with {having[0].confidence:.0%} intervals by patient. A part "
-        "with few patients has a wide interval or none."
+            rows = _level_rows(task, having, numbers, (variable, level, metric), first)
+            by_metric.setdefault(metric, []).extend(rows)
+    return [
+        StrataTable(_caption(metric, having[0]), metric_name(metric), axis_cell(share_axis()), rows)
+        for metric, rows in by_metric.items()
+    ]
+
+
+def _caption(metric: str, of: Evaluation) -> str:
+    return (
+        f"{metric_name(metric)} on parts of the test set, with {of.confidence:.0%} intervals by patient. A part with "
+        "few patients has a wide interval or none."
     )
-    return [StrataTable(caption, metric_name(metric), axis_cell(share_axis()), rows)]
 
 
-def _metric(evaluations: Sequence[Evaluation]) -> str:
+def _metric(evaluations: Sequence[Evaluation], variable: str) -> str:
     known = {
         name
         for one in evaluations
-        for levels in one.strata.values()
-        for figures in levels.values()
+        for figures in one.strata.get(variable, {}).values()
         for name in figures
         if is_share(name)
     }
-    wanted = (evaluations[0].primary, *_INSTEAD, *sorted(known))
+    wanted = (compared_by(variable, evaluations[0].primary), *_INSTEAD, *sorted(known))
     return next((name for name in wanted if name in known), wanted[0])
 
 
@@ -135,6 +143,8 @@ def _level_name(one: Evaluation, variable: str, level: str) -> str:
 
 
 def _holds(counts: dict[str, int]) -> str:
+    if "patients_with_objects" in counts:
+        counts = {**counts, "patients": counts["patients_with_objects"]}
     return ", ".join(counted(counts[f"{what}s"], what) for what in ("patient", "object") if f"{what}s" in counts)
 
 
@@ -151,7 +161,7 @@ def stratum_differences(
     axis = difference_axis([one.difference for one in every])
     names = (short_name(task, comparison.version_a), short_name(task, comparison.version_b))
     caption = (
-        f"{metric_name(every[0].metric)}, {names[1]} − {names[0]}, on parts of the test set. p is corrected for all "
+        f"{_metrics_named(comparison)}, {names[1]} − {names[0]}, on parts of the test set. p is corrected for all "
         f"{len(every)} parts (Holm). “Could show” is the smallest true difference that a part this large shows in four "
         "of five tries."
     )
@@ -168,6 +178,17 @@ def stratum_differences(
         for level, one in levels.items()
     ]
     return caption, axis_cell(axis), rows
+
+
+def _metrics_named(comparison: Comparison) -> str:
+    """``CPM``, or ``CPM by class; Sensitivity by size`` where they differ."""
+    by_metric: dict[str, list[str]] = {}
+    for variable, levels in comparison.strata.items():
+        for metric in dict.fromkeys(one.metric for one in levels.values()):
+            by_metric.setdefault(metric, []).append(variable_name(variable))
+    if len(by_metric) == 1:
+        return metric_name(next(iter(by_metric)))
+    return "; ".join(f"{metric_name(metric)} by {', '.join(by)}" for metric, by in by_metric.items())
 
 
 def _difference_row(

@@ -82,10 +82,10 @@ def test_a_comparison_shows_what_could_have_been_seen_and_every_stratum_with_bot
         "  f1   0.650 -> 0.700  difference +0.050 [-0.010, +0.110]  p = 0.125  detectable 0.087",
         "  cpm  0.500 -> 0.500  difference +0.000 [+0.000, +0.000]  p = 1.000",
         "  detectable: the smallest true difference that this test set shows with 80% power",
-        "  f1 by stratum, p adjusted for 2 of them (Holm):",
-        "    size small  0.500 -> 0.700  difference +0.200 [+0.100, +0.300]  p = 0.010, adjusted 0.020"
+        "  by stratum, p adjusted for 2 of them (Holm):",
+        "    size small  f1  0.500 -> 0.700  difference +0.200 [+0.100, +0.300]  p = 0.010, adjusted 0.020"
         "  detectable 0.150  (9 patients, 40 objects)",
-        "    size large  0.500 -> 0.600  difference +0.100 [+0.000, +0.200]  p = 0.400, adjusted 0.400"
+        "    size large  f1  0.500 -> 0.600  difference +0.100 [+0.000, +0.200]  p = 0.400, adjusted 0.400"
         "  (9 patients, 40 objects)",
-        "    stain PAS   no difference exists  (1 patient, 0 objects)",
+        "    stain PAS   f1  no difference exists  (1 patient, 0 objects)",
     ]

@@ -1,7 +1,5 @@
 """Experiments from YAML: what would be taken for something else, or silently for nothing, is refused."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -50,8 +48,4 @@ def test_key_that_stands_in_for_a_merged_one_is_given_once(tmp_path):
 
 def test_experiment_keeps_the_name_that_it_had_when_the_margin_was_its_own():
     """Else everything that is finished would be trained again."""
-    config = load_experiment(DEMO)
-    tree = config.model_dump(mode="json")
-    del tree["training"]["seed"]
-    tree["evaluation"]["promotion_margin"] = 0.02
-    assert config.digest() == hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+    assert load_experiment(DEMO.with_name("lidc_nodules_3d.yaml")).digest() == "35cbfbd8028b5c1c"

@@ -14,8 +14,18 @@ from pipeline.reporting.confusion_figure import confusion_png
 from pipeline.reporting.group_figure import group_png
 
 F1 = {"f1": Estimate(0.8, 0.7, 0.9), "count_error": Estimate(5.0, 4.0, 6.0)}
-STRATA = {"size": {"small": {"f1": Estimate(0.6, 0.4, 0.7)}, "large": {"f1": Estimate(math.nan, math.nan, math.nan)}}}
-COUNTS = {"size": {"small": {"patients": 1, "objects": 40}, "large": {"patients": 0, "objects": 0}}}
+NONE = Estimate(math.nan, math.nan, math.nan)
+STRATA = {
+    "stain": {"PAS": {"f1": Estimate(0.6, 0.4, 0.7), "recall": NONE}},
+    "size": {
+        "small": {"f1": NONE, "recall": Estimate(0.5, 0.3, 0.6)},
+        "large": {"f1": NONE, "recall": NONE},
+    },
+}
+COUNTS = {
+    "stain": {"PAS": {"patients": 8, "patients_with_objects": 7, "objects": 40}},
+    "size": {"small": {"patients": 1, "objects": 40}, "large": {"patients": 0, "objects": 0}},
+}
 
 
 @pytest.fixture
@@ -44,8 +54,9 @@ def test_strata_are_told_with_what_they_hold_below_the_whole(drawn):
     assert title == "cells/1: F1 by stratum"
     assert [(row.label, row.told, row.strong) for row in rows] == [
         ("all", "0.800 [0.700, 0.900]", True),
-        ("size: small  (1 patient, 40 objects)", "0.600 [0.400, 0.700]", False),
-        ("size: large  (0 patients, 0 objects)", "– ", False),
+        ("stain: PAS  (7 patients, 40 objects)", "0.600 [0.400, 0.700]", False),
+        ("Sensitivity, size: small  (1 patient, 40 objects)", "0.500 [0.300, 0.600]", False),
+        ("Sensitivity, size: large  (0 patients, 0 objects)", "– ", False),
     ]
     assert size(png)[0] == 1080
 
