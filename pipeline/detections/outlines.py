@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.detections.detection import Detections
-from pipeline.types import Corners, LabelMap
+from pipeline.types import Corners, LabelMap, Points
 
 
 def filled(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +23,12 @@ def filled(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     return (np.repeat(start, length) + within) * shape[1] + np.repeat(row, length), np.repeat(owner, length)
 
 
+def pixel_at(middles: Points, shape: tuple[int, ...]) -> np.ndarray:
+    """C-order position of the pixel that each point ``(n, 2)`` is in, or of the nearest one of the lattice."""
+    place = np.clip(np.floor(middles + 0.5).astype(np.int64), 0, np.array(shape) - 1)
+    return np.asarray(place[:, 0] * shape[1] + place[:, 1])
+
+
 def label_map(detections: Detections) -> LabelMap:
     """``(i, j)`` int32: 0 where nothing was detected, ``n + 1`` where detection ``n`` is, highest score first.
 
@@ -33,9 +39,8 @@ def label_map(detections: Detections) -> LabelMap:
     shape = detections.boxes.grid.shape
     voxel, owner = filled(detections.outlines, shape)
     empty = np.setdiff1d(np.arange(len(detections)), owner)
-    middle = np.clip(np.floor(detections.boxes.centres[empty] + 0.5).astype(np.int64), 0, np.array(shape) - 1)
     # Whole outlines first, then the empty ones; of equals the one with the higher score.
-    voxel = np.concatenate([voxel, middle[:, 0] * shape[1] + middle[:, 1]])
+    voxel = np.concatenate([voxel, pixel_at(detections.boxes.centres[empty], shape)])
     rank = np.concatenate([owner, empty + len(detections)])
     order = np.lexsort((rank, voxel))
     first = np.unique(voxel[order], return_index=True)[1]

@@ -5,7 +5,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from pipeline.detections.outlines import filled
+from pipeline.detections.outlines import filled, pixel_at
 from pipeline.types import Corners, Edges, Points, Scores
 
 
@@ -50,8 +50,15 @@ def suppress_outlines(
 
 
 def _overlapping(outlines: Corners, shape: tuple[int, ...], iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs ``(better, worse)`` of masks that share more than ``iou``; inputs are sorted, best first."""
+    """Pairs ``(better, worse)`` of masks that share more than ``iou``; inputs are sorted, best first.
+
+    An outline too small to hold a pixel's centre has the pixel that its middle is in, as in a label map: seen by two
+    windows it is one object.
+    """
     voxel, owner = filled(outlines, shape)
+    empty = np.setdiff1d(np.arange(len(outlines)), owner)
+    middle = (outlines[empty].min(axis=1) + outlines[empty].max(axis=1)) / 2
+    voxel, owner = np.concatenate([voxel, pixel_at(middle, shape)]), np.concatenate([owner, empty])
     size = np.bincount(owner, minlength=len(outlines))
     table = csr_array((np.ones(len(voxel), np.int32), (owner, voxel)), shape=(len(outlines), int(np.prod(shape))))
     shared = (table @ table.T).tocoo()

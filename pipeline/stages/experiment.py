@@ -57,7 +57,23 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
     root = experiment_source(config, settings)
     ingest_archive(root, settings, progress)
     volumes = volumes_below(root, settings)
-    return ExperimentData(tuple(volumes), split_cases(config.data, volumes, config.seed))
+    split = split_cases(config.data, volumes, config.seed)
+    check_masks(config, split)
+    return ExperimentData(tuple(volumes), split)
+
+
+def check_masks(config: ExperimentConfig, split: CaseSplit) -> None:
+    """Before the training, not hours later when the first case without them is judged."""
+    if config.evaluation.match.kind != "mask_overlap":
+        return
+    for side, cases in split.sides().items():
+        without = [case.case_id for case in cases if len(case.annotations) and case.volume.label_map_path is None]
+        if without:
+            raise DatasetError(
+                f"match rule mask_overlap judges by masks, and {len(without)} of {len(cases)} {side} cases, such as "
+                f"{without[0]}, are annotated with boxes or points only: use another rule (evaluation.match), or give "
+                "label maps or polygons"
+            )
 
 
 def volumes_below(root: Path, settings: Settings) -> list[Volume]:

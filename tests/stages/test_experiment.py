@@ -2,9 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.errors import DatasetError, SourceError
 from pipeline.settings import Settings
-from pipeline.stages.experiment import experiment_source, named_source
+from pipeline.stages.experiment import check_masks, experiment_source, named_source
 from pipeline.stages.ingest import source_folder
 
 
@@ -42,3 +42,20 @@ def test_a_source_that_is_only_in_the_working_folder_is_refused(settings, tmp_pa
     with pytest.raises(SourceError, match=r"data/local \(data.source is 'local'\); CELLSCAN_DATA"):
         experiment_source(_config("local"), settings)
     assert named_source(_config("local"), settings) == tmp_path / "data" / "local"
+
+
+def _case(name, objects, label_map_path):
+    volume = SimpleNamespace(label_map_path=label_map_path)
+    return SimpleNamespace(case_id=name, annotations=range(objects), volume=volume)
+
+
+@pytest.mark.parametrize("side", ["train", "validation", "test"])
+def test_cases_without_masks_are_refused_before_a_training_that_is_judged_by_masks(side, tmp_path):
+    sides = {name: (_case("a", 2, tmp_path), _case("b", 0, None)) for name in ("train", "validation", "test")}
+    sides[side] = (*sides[side], _case("c", 1, None))
+    split = SimpleNamespace(sides=lambda: sides)
+    config = SimpleNamespace(evaluation=SimpleNamespace(match=SimpleNamespace(kind="mask_overlap")))
+    with pytest.raises(DatasetError, match=f"1 of 3 {side} cases, such as c, are annotated with boxes or points only"):
+        check_masks(config, split)
+    config.evaluation.match.kind = "box_overlap"
+    check_masks(config, split)
