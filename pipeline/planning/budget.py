@@ -1,5 +1,8 @@
 """Batch size by memory, length of training by time."""
 
+from math import ceil
+
+from pipeline.errors import DatasetError
 from pipeline.planning.choice import Choice, number
 from pipeline.planning.cost import Cost
 from pipeline.planning.device import Device
@@ -8,6 +11,7 @@ from pipeline.planning.fingerprint import Fingerprint
 _OBJECTS_A_STEP = 10
 _BATCHES = {"cpu": (4, 16), "cuda": (8, 32)}
 _FEWEST_STEPS = 300
+_NO_FEWER_STEPS = 100  # below it the average over a tenth of them is one over fewer than ten
 _EPOCHS = 30
 _VALIDATIONS = 8
 _VALIDATING = 0.2
@@ -36,7 +40,11 @@ def training(
     patch_voxels: int,
 ) -> tuple[Choice, ...]:
     """The keys of ``training``, and ``sampling.samples_per_epoch``; the batch of `batch_size`, halved until the time
-    allows 300 steps."""
+    allows 300 steps.
+
+    Raises:
+        DatasetError: beside validation, the time does not even allow 100 steps of two patches.
+    """
     size = wanted = batch_size(cost, objects_in_patch, device)
     validating = cost.seconds_of_detecting(device, voxels_of_scan, patch_voxels) * fingerprint.scans / 4
     budget = minutes * 60
@@ -45,7 +53,9 @@ def training(
     while size > 2 and training_seconds / cost.seconds(device, size) < _FEWEST_STEPS * size:
         size //= 2
     seconds = cost.seconds(device, size)
-    patches = max(training_seconds / seconds, size)
+    patches = training_seconds / seconds
+    if patches < _NO_FEWER_STEPS * size:
+        raise DatasetError(_too_short(minutes, validating, _NO_FEWER_STEPS * size * seconds, device))
     epochs = max(1, min(_EPOCHS, round(patches / (4 * size))))
     samples = max(round(patches / epochs / size), 1) * size
     steps = samples // size * epochs
@@ -62,7 +72,7 @@ def training(
         Choice("training.average_decay", round(decay, 3), f"averages the weights over a tenth of the {steps} steps"),
         Choice(
             "training.validate_every",
-            max(1, epochs // validations),
+            ceil(epochs / validations),
             f"a validation costs about {number(validating)} s by the model",
         ),
         Choice("training.precision", "bf16" if half else "32", _precision_reason(device)),
@@ -71,6 +81,16 @@ def training(
             0 if device.kind == "cpu" else min(device.cores, 8),
             "the CPU trains" if device.kind == "cpu" else "processes prepare patches while the GPU trains",
         ),
+    )
+
+
+def _too_short(minutes: float, validating: float, stepping: float, device: Device) -> str:
+    # Validations beyond the first take at most a share `_VALIDATING` of the time.
+    needed = ceil(max(stepping + validating, stepping / (1 - _VALIDATING)) / 6) / 10
+    return (
+        f"{number(minutes)} minutes on a {device.text()} are too few: by the model one validation takes "
+        f"{number(validating / 60)} minutes and the fewest sensible steps, {_NO_FEWER_STEPS}, {number(stepping / 60)} "
+        f"minutes: give --minutes {needed:.1f} or more, smaller or fewer scans, or a faster device (CELLSCAN_DEVICE)"
     )
 
 

@@ -1,6 +1,7 @@
 """One value of an experiment and why it is so."""
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 
@@ -14,7 +15,9 @@ class Choice:
 
 
 def number(value: float) -> str:
-    """Three digits, without an exponent or trailing zeros: 0.703, 12, 1050."""
+    """Three digits, without an exponent or trailing zeros: 0.703, 12, 1050; "none" of NaN."""
+    if isnan(value):
+        return "none"
     if value == 0:
         return "0"
     text = f"{value:.3g}"

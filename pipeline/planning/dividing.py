@@ -11,16 +11,19 @@ from pipeline.planning.choice import Choice
 from pipeline.volumes import Volume
 
 _FOLDS, _FEWEST = 5, 3
+_SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """``shaping`` may shape choices: training and validation; ``held_back`` are the test scans. ``patients`` counts
-    those of ``shaping``, `None` where no patient is known."""
+    """``shaping`` may shape choices: training and validation; ``held_back`` are the test scans. ``left_out`` counts
+    scans on no side, which the index does not name. ``patients`` counts those of ``shaping``, `None` where no patient
+    is known."""
 
     choice: Choice
     shaping: tuple[Volume, ...]
     held_back: tuple[Volume, ...]
+    left_out: int
     data: DataConfig
     patients: int | None
 
@@ -29,25 +32,34 @@ def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
     """Choose ``data.split`` and apply it.
 
     Raises:
-        DatasetError: fewer than three patients (or looks), so that training, validation and test cannot be apart.
+        DatasetError: fewer than three patients (or looks), so that training, validation and test cannot be apart; or
+            no object that counts in training and validation.
     """
     choice = _choose(volumes)
     divided = data.model_copy(update={"split": _CONFIGS[choice.value["kind"]](**choice.value)})
     split = split_cases(divided, volumes, seed)
     shaping = tuple(case.volume for case in (*split.train, *split.validation))
+    if not any(_counting(volume) for volume in shaping):
+        raise DatasetError(_nothing_to_learn(volumes, len(shaping)))
+    left_out = _unnamed(volumes) if choice.value["kind"] == "given" else 0
     known = any(volume.patient_key != volume.volume_id for volume in volumes)
     patients = len({volume.patient_key for volume in shaping}) if known else None
-    return Division(choice, shaping, tuple(case.volume for case in split.test), divided, patients)
+    return Division(choice, shaping, tuple(case.volume for case in split.test), left_out, divided, patients)
 
 
 _CONFIGS = {"given": GivenSplit, "folds": FoldSplit}
 
 
 def _choose(volumes: Sequence[Volume]) -> Choice:
-    sides = {side: [v for v in volumes if v.subset == side] for side in ("train", "validation", "test")}
+    sides = {side: [v for v in volumes if v.subset == side] for side in _SIDES}
     if all(sides.values()) and not _crossing(sides):
         counts = ", ".join(f"{len(members)} {side}" for side, members in sides.items())
         reason = f"the data's own index divides the scans ({counts}); no patient is on the test side and on another"
+        if unnamed := _unnamed(volumes):
+            reason += (
+                f"; {unnamed} of the {len(volumes)} annotated scans are left out, since the index names no subset for "
+                "them: name one for each to use them too"
+            )
         return Choice("data.split", {"kind": "given"}, reason)
     patients = {volume.patient_key for volume in volumes}
     if any(volume.patient_key != volume.volume_id for volume in volumes):
@@ -79,3 +91,25 @@ def _by_folds(groups: int, by: str, reason: str) -> Choice:
 
 def _crossing(sides: dict[str, list[Volume]]) -> bool:
     return bool({v.patient_key for v in sides["test"]} & {v.patient_key for v in sides["train"] + sides["validation"]})
+
+
+def _unnamed(volumes: Sequence[Volume]) -> int:
+    return sum(volume.subset not in _SIDES for volume in volumes)
+
+
+def _counting(volume: Volume) -> int:
+    return 0 if volume.annotations is None else int((~volume.annotations.ignore).sum())
+
+
+def _nothing_to_learn(volumes: Sequence[Volume], shaping: int) -> str:
+    objects, scans = sum(map(_counting, volumes)), sum(_counting(volume) > 0 for volume in volumes)
+    if not objects:
+        return (
+            f"every object of the {len(volumes)} annotated scans is to be ignored: there is nothing to learn; annotate "
+            "objects that count"
+        )
+    return (
+        f"none of the {shaping} training and validation scans holds an object that counts (the {objects} there are lie "
+        f"in {scans} other scan(s)): annotate objects in scans of more patients, or let the subsets in an index.csv "
+        "put scans with objects on the train and validation sides"
+    )

@@ -20,8 +20,9 @@ class Fingerprint:
     the network's axes (3D: nearest to R, A, S).
 
     ``unit``, ``mm`` or ``px``, is that of every length. ``scans`` are those that were measured, ``held_back`` the test
-    scans, which were not. ``annotated_by`` counts scans by the form of their annotation (`forms`), the
-    test scans too, since the match rule must suit them. ``patients`` is `None` where no patient is known.
+    scans, which were not; ``left_out`` are on no side. ``annotated_by`` counts scans by the form of their
+    annotation (`forms`), the test scans too, since the match rule must suit them. ``patients`` is `None` where no
+    patient is known.
     """
 
     dims: int
@@ -30,6 +31,7 @@ class Fingerprint:
     modalities: dict[str, int]
     scans: int
     held_back: int
+    left_out: int
     patients: int | None
     annotated_by: dict[str, int]
     shape: tuple[Spread, ...]
@@ -53,6 +55,7 @@ def take_fingerprint(
     channels: int,
     patients: int | None,
     held_back: Sequence[Volume] = (),
+    left_out: int = 0,
 ) -> Fingerprint:
     """Measure annotated scans of one kind.
 
@@ -61,6 +64,7 @@ def take_fingerprint(
         channels: that differ.
         patients: how many they are of; `None` where no patient is known.
         held_back: test scans, of which only the number and the form of their annotations are taken.
+        left_out: how many annotated scans the split puts on no side.
     """
     ordered = sorted(volumes, key=lambda volume: volume.volume_id)
     grids = [network_grid(volume.grid, AS_ACQUIRED) for volume in ordered]
@@ -71,6 +75,7 @@ def take_fingerprint(
         modalities=_counted(Counter(volume.modality for volume in ordered)),
         scans=len(ordered),
         held_back=len(held_back),
+        left_out=left_out,
         patients=patients,
         annotated_by=forms([*ordered, *held_back]),
         shape=spreads(np.array([grid.shape for grid in grids])),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -58,7 +59,10 @@ class IntensityFacts:
     histogram: Histogram
 
     def to_json(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("inside", "around", "outside", "dtype", "read")}
+        """``inside``, ``around`` and ``outside`` as lists, with `None` for NaN, which JSON does not have."""
+        regions = {"inside": self.inside, "around": self.around, "outside": self.outside}
+        known = {name: [None if isnan(one) else one for one in found] for name, found in regions.items()}
+        return {**known, "dtype": self.dtype, "read": self.read}
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,8 +64,9 @@ def make_plan(volumes: Sequence[Volume], wish: Wish, device: Device) -> Plan:
     device give the same plan.
 
     Raises:
-        DatasetError: no annotated scan, several kinds of scans, too few patients, points whose size nothing tells, or
-            objects so large that two patches do not fit into memory.
+        DatasetError: no annotated scan, several kinds of scans, too few patients, no object that counts in training
+            and validation, points whose size nothing tells, objects so large that two patches do not fit into memory,
+            or too few minutes.
     """
     scans = find_scans(volumes, wish.asked)
     division = divide(scans.data(wish.source, wish.asked), scans.volumes, _SEED)
@@ -74,7 +75,9 @@ def make_plan(volumes: Sequence[Volume], wish: Wish, device: Device) -> Plan:
     nominal = point_box(object_facts(division.shaping), unit, pointed, wish.point_box)
     if nominal is not None:
         division = _with_boxes(division, nominal)
-    fingerprint = take_fingerprint(division.shaping, scans.channels, division.patients, division.held_back)
+    fingerprint = take_fingerprint(
+        division.shaping, scans.channels, division.patients, division.held_back, division.left_out
+    )
     return choose(fingerprint, wish, device, tuple(_data(scans, division, fingerprint, nominal, wish)))
 
 

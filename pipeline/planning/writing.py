@@ -6,16 +6,29 @@ from itertools import groupby
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from pipeline.config import ExperimentConfig
 from pipeline.planning.choice import Choice, number, numbers
 from pipeline.planning.plan import Plan
 
 _WIDTH = 116
+_ENDLESS = 10**6
 
 
 def plan_text(plan: Plan) -> str:
     """The experiment's file."""
-    return "\n".join([*_head(plan), f"name: {plan.config.name}", *_body(plan)]) + "\n"
+    return "\n".join([*_head(plan), f"name: {value_text(plan.config.name)}", *_body(plan)]) + "\n"
+
+
+def check_text(text: str, plan: Plan) -> None:
+    """Raise `AssertionError` where the file's text does not read as what was planned."""
+    try:
+        said = ExperimentConfig.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise AssertionError("the text of the plan is not an experiment") from error
+    if said != plan.config:
+        raise AssertionError("the text of the plan does not say what was planned")
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -33,7 +46,8 @@ def fingerprint_lines(plan: Plan) -> list[str]:
     patients = "no patient known" if found.patients is None else f"{found.patients} patients"
     lines = [
         f"Fingerprint of {found.scans} training and validation scans ({patients}); the {found.held_back} test scans "
-        "are not in it.",
+        "are not in it."
+        + (f" {found.left_out} annotated scans are left out: the index puts them on no side." * bool(found.left_out)),
         f"Scans: {numbers(one.p50 for one in found.shape)} voxels of {numbers(one.p50 for one in found.spacing)} "
         f"{unit} (medians), {found.channels} channel(s), {found.intensity.dtype}, "
         + ", ".join(f"{count} {name}" for name, count in found.modalities.items()),
@@ -73,11 +87,16 @@ def _entry(choice: Choice, indent: str) -> Iterator[str]:
 
 
 def value_text(value: Any) -> str:
-    """A value on one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").rstrip("\n")
+    """A value on one line of YAML, which reads as this very value: ``on`` is quoted where it is a text."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=_ENDLESS, allow_unicode=True)
+    text = text.removesuffix("...\n").rstrip("\n")
+    if text.isprintable():
+        return text
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=_ENDLESS, default_style='"')
+    return text.rstrip("\n")
 
 
 def _comment(text: str, indent: str) -> list[str]:
     start = f"{indent}# "
-    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False)
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.wrap(printable, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import load_experiment
 from pipeline.errors import ConfigError, StoreError
 from pipeline.planning import Plan, Wish, make_plan
 from pipeline.planning.device import find_device
 from pipeline.planning.kinds import Asked
 from pipeline.planning.picture import save_picture
-from pipeline.planning.writing import plan_text
+from pipeline.planning.writing import check_text, plan_text
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.stages.experiment import volumes_below
@@ -71,9 +70,9 @@ def plan_experiment(request: PlanRequest, settings: Settings, progress: Progress
     volumes = volumes_below(root, settings)
     wish = Wish(name, _source(root, settings), request.asked, request.minutes, request.point_box)
     plan = make_plan(volumes, wish, find_device(settings.device))
-    unchanged = _write(path, plan_text(plan), request.force)
-    if load_experiment(path) != plan.config:
-        raise AssertionError(f"{path} does not say what was planned")
+    text = plan_text(plan)
+    check_text(text, plan)
+    unchanged = _write(path, text, request.force)
     picture = settings.home / PLANS / f"{name}.png"
     save_picture(plan, picture)
     return PlannedExperiment(path, picture, plan, unchanged)

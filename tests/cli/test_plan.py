@@ -68,3 +68,8 @@ def test_wrong_use_is_told(cellscan, folder):
     none = cellscan("plan", folder, "--where", "stain=he")
     assert none.code == 1
     assert "none of the 5 scans is what was asked for" in none.stderr
+
+
+def test_a_name_that_yaml_takes_for_a_truth_value_stays_a_name(cellscan, folder, tmp_path):
+    assert cellscan("plan", folder, "--name", "on").code == 0
+    assert load_experiment(tmp_path / "configs" / "experiments" / "on.yaml").name == "on"

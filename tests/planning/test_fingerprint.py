@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import Boxes, Grid
+from pipeline.planning.choice import number
 from pipeline.planning.fingerprint import take_fingerprint
 from pipeline.planning.intensities import intensity_facts
 from pipeline.planning.objects import object_facts
@@ -120,6 +121,15 @@ def test_forms_of_annotation_are_told_apart(tmp_path):
     found = take_fingerprint(every, 1, 4, [scan(tmp_path, 9, at=()), pointed(field(tmp_path, 4))])
     assert found.annotated_by == {"boxes": 1, "masks": 1, "nothing": 1, "points": 3}
     assert (found.patients, found.held_back, found.unit) == (4, 2, "px")
+
+
+def test_values_that_are_nowhere_are_null_in_json(tmp_path):
+    grid = Grid.of_pixels((8, 8))
+    boxes = Boxes(np.array([[-0.5, -0.5]]), np.array([[7.5, 7.5]]), grid)  # all of the scan
+    volume = volume_with(tmp_path, np.full((1, 8, 8), 3, np.uint8), grid, boxes)
+    found = take_fingerprint([volume], 1, None).to_json()["intensity"]
+    assert (found["inside"], found["outside"]) == ([3, 3, 3], [None, None, None])
+    assert number(np.nan) == "none"
 
 
 def test_a_scan_of_one_voxel_has_a_fingerprint(tmp_path):

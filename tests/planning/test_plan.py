@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline.config import load_experiment
 from pipeline.errors import DatasetError
@@ -11,7 +12,7 @@ from pipeline.geometry import Boxes, Grid
 from pipeline.planning import Wish, make_plan
 from pipeline.planning.kinds import Asked, find_scans
 from pipeline.planning.picture import save_picture
-from pipeline.planning.writing import plan_text
+from pipeline.planning.writing import check_text, fingerprint_lines, plan_text, value_text
 from pipeline.volumes import UNLABELLED, Annotations
 from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, Device, field, pointed, scan, unannotated
 
@@ -89,6 +90,50 @@ def test_scans_without_annotations_are_told_what_to_do(tmp_path):
         make_plan([], WISH, TWO_CORES)
     with pytest.raises(DatasetError, match="nothing to learn"):
         make_plan(scans(tmp_path, 3, at=()), WISH, TWO_CORES)
+
+
+def test_objects_on_the_test_side_alone_and_ignored_ones_are_nothing_to_learn_from(tmp_path):
+    every = fields(tmp_path)
+    empty = [replace(one, annotations=Annotations.none(one.grid)) for one in every]
+    sides = ["train"] * 4 + ["validation", "test"]
+    given = [replace(one, subset=side) for one, side in zip([*empty[:5], every[5]], sides, strict=True)]
+    with pytest.raises(
+        DatasetError, match=r"none of the 5 training .* \(the 25 there are lie in 1 other scan.*index.csv"
+    ):
+        make_plan(given, WISH, TWO_CORES)
+    ignored = [
+        replace(one, annotations=Annotations(marks.boxes, marks.labels, np.ones(len(marks), bool), marks.from_points))
+        for one in every
+        if (marks := one.annotations)
+    ]
+    with pytest.raises(DatasetError, match="every object of the 6 annotated scans is to be ignored"):
+        make_plan(ignored, WISH, TWO_CORES)
+
+
+def test_scans_that_the_index_does_not_name_are_counted_where_they_are_left_out(tmp_path):
+    sides = ["train"] * 3 + ["validation", "test", None, None]
+    named = [replace(one, subset=side) for one, side in zip(fields(tmp_path, 7), sides, strict=True)]
+    plan = make_plan(named, WISH, TWO_CORES)
+    assert (plan.fingerprint.scans, plan.fingerprint.held_back, plan.fingerprint.left_out) == (4, 1, 2)
+    assert "2 of the 7 annotated scans are left out" in plan.reason("data.split")
+    assert "2 annotated scans are left out" in fingerprint_lines(plan)[0]
+    complete = make_plan(named[:5], WISH, TWO_CORES)
+    assert "left out" not in plan_text(complete)
+
+
+@pytest.mark.parametrize("name", ["on", "null", "yes"])
+def test_a_name_that_yaml_reads_as_something_else_is_quoted(tmp_path, name):
+    plan = make_plan(fields(tmp_path), replace(WISH, name=name), TWO_CORES)
+    check_text(plan_text(plan), plan)
+    with pytest.raises(AssertionError):
+        check_text(plan_text(plan).replace(f"name: '{name}'", f"name: {name}"), plan)
+
+
+@pytest.mark.parametrize("value", ["on", "a\nb", ["a\x85b", "c: d #"], ["a\u2028b"], {"é": "a\n b"}, [1, 0.5, True]])
+def test_a_value_stays_itself_on_one_line(value):
+    text = value_text(value)
+    assert text.isprintable()
+    assert yaml.safe_load(f"key: {text}\n") == {"key": value}
 
 
 def test_mixed_dimensions_channels_and_modalities_are_refused_with_the_options_to_choose(tmp_path):

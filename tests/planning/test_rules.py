@@ -192,6 +192,26 @@ def test_time_is_spent_on_patches(tmp_path):
     assert short["training.batch_size"] == 2  # 300 patches: 16 a step would be 19 steps
 
 
+def test_time_that_validation_leaves_nothing_of_is_refused_with_the_minutes_needed(tmp_path):
+    found = take_fingerprint([field(tmp_path, n) for n in range(4)], 1, None)
+    cost = Cost(forward=7 * 10**9 // 3, kept=1000, weights=10**5, values=1)  # 0.1 s a patch
+    # One validation is one scan of 45000 patches, a third of 0.1 s each: 25 min. 100 steps of 2 patches: 20 s.
+    voxels = 45000 * 10**5
+    with pytest.raises(DatasetError, match=r"one validation takes 25 minutes .* give --minutes 25\.4 or more"):
+        training(found, cost, TWO_CORES, 60, 20, voxels, 10**5)
+    enough = {one.key: one.value for one in training(found, cost, TWO_CORES, 60, 25.4, voxels, 10**5)}
+    assert enough["training.max_epochs"] * enough["sampling.samples_per_epoch"] >= 200
+
+
+@pytest.mark.parametrize(("patches", "every"), [(1, 4), (870, 4), (1170, 5), (1770, 8), (10000, 30)])
+def test_validations_are_no_more_than_the_time_is_for(tmp_path, patches, every):
+    found = take_fingerprint([field(tmp_path, n) for n in range(4)], 1, None)
+    cost = Cost(forward=7 * 10**9 // 3, kept=1000, weights=10**5, values=1)
+    # A fifth of 20 minutes is 240 s, a validation of 870 patches 29 s: 8; of 1170 39 s: 6; of 1770 59 s: 4; else 1.
+    choices = {one.key: one.value for one in training(found, cost, TWO_CORES, 60, 20, patches * 10**5, 10**5)}
+    assert (choices["training.max_epochs"], choices["training.validate_every"]) == (30, every)
+
+
 def test_kept_bytes_follow_the_voxels_of_a_patch():
     config = tiny_2d()
     one = cost_of(config)
