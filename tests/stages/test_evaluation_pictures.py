@@ -21,7 +21,7 @@ def evaluation(strata, confusion):
     ("strata", "confusion", "names"),
     [
         ({}, None, set()),
-        ({"size": {"small": {"f1": Estimate(0.6, 0.5, 0.7)}}}, None, {"strata"}),
+        ({"stain": {"PAS": {"f1": Estimate(0.6, 0.5, 0.7)}}}, None, {"strata"}),
         ({}, CONFUSION, {"confusion"}),
     ],
 )
