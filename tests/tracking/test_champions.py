@@ -28,7 +28,7 @@ def three(settings):
     """Three versions of cells, without files, and no champion."""
     prepare(settings)
     client = connect(settings)
-    history = new_history(client, "cells", client.create_experiment("cells"))
+    history = new_history(client, "cells", client.create_experiment("cells", artifact_location=settings.home.as_uri()))
     client.create_registered_model("cells", tags={RUN_TAG: history})
     for _ in range(3):
         client.create_model_version("cells", "file:///nowhere")
