@@ -96,3 +96,13 @@ def field_with_masks(folder: Path, seed: int, cells: int = 12, size: int = 64) -
     write_array(path, labels[None])
     image = np.where(labels > 0, 120, 20).astype(np.uint8)[None]
     return volume_with(folder, image, grid, boxes, ("cell",) * cells, patient=f"p{seed}", label_map_path=path)
+
+
+def pixels_inside(outline, shape):
+    """C-order positions of the pixels whose centres lie in a polygon ``(m, 2)``: the even-odd rule along ``i``."""
+    i, j = np.indices(shape)
+    inside = np.zeros(shape, dtype=bool)
+    for (i_from, j_from), (i_to, j_to) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+        crosses = (j_from <= j) != (j_to <= j)
+        inside[crosses] ^= i[crosses] < i_from + (j[crosses] - j_from) * ((i_to - i_from) / (j_to - j_from or 1))
+    return np.flatnonzero(inside)

@@ -1,4 +1,4 @@
-"""Objects as sets of voxels: from label maps or outlines, and how they overlap.
+"""Objects as sets of voxels: from label maps, and how they overlap.
 
 Only voxels of objects are kept, so ten thousand nuclei cost what their voxels cost, and overlaps are counted on the
 voxels that two objects share: no table of all pairs is made.
@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.types import LabelMap, Points
+from pipeline.types import LabelMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,22 +64,6 @@ class Masks:
         known[known] = ascending[place[known]] == value[known]
         return cls(label_map.shape, voxel[known], order[place[known]], len(named))
 
-    @classmethod
-    def of_outlines(cls, outlines: Sequence[Points], shape: tuple[int, ...]) -> Self:
-        """The pixels whose centres lie in closed polygons ``(m, 2)``: continuous voxel indices of ``shape``.
-
-        Any simple polygon will do; a star-convex outline gives its vertices as centre + distance x direction. Edge
-        rule: a centre exactly on an edge is in where the inside follows at higher indices, else out. Pixels outside of
-        ``shape`` are left out.
-        """
-        if len(shape) != 2:
-            raise ValueError(f"outlines lie in a plane, got a lattice of {len(shape)} axes")
-        filled = [_filled(np.asarray(outline, dtype=np.float64), shape) for outline in outlines]
-        voxel = np.concatenate([np.zeros(0, dtype=np.int64), *filled])
-        owner = np.repeat(np.arange(len(filled)), [len(some) for some in filled])
-        order = np.lexsort((owner, voxel))
-        return cls(shape, voxel[order], owner[order], len(filled))
-
     @cached_property
     def sizes(self) -> np.ndarray:
         """Voxels of each object, ``(count,)``."""
@@ -116,20 +100,3 @@ class Masks:
         pair = own * max(other.count, 1) + other.owner[np.repeat(first, times) + within]
         pair, voxels = np.unique(pair, return_counts=True)
         return pair // max(other.count, 1), pair % max(other.count, 1), voxels
-
-
-def _filled(outline: Points, shape: tuple[int, ...]) -> np.ndarray:
-    """C-order positions of the pixels whose centres lie inside: the even-odd rule along ``i``."""
-    lower = np.maximum(np.ceil(outline.min(axis=0)), 0).astype(np.int64)
-    upper = np.minimum(np.floor(outline.max(axis=0)), np.array(shape) - 1).astype(np.int64)
-    if (upper < lower).any():
-        return np.zeros(0, dtype=np.int64)
-    i, j = (np.arange(low, up + 1) for low, up in zip(lower, upper, strict=True))
-    inside = np.zeros((len(i), len(j)), dtype=bool)
-    for (i_from, j_from), (i_to, j_to) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
-        crosses = (j_from <= j) != (j_to <= j)
-        if crosses.any():
-            edge = i_from + (j[crosses] - j_from) * (i_to - i_from) / (j_to - j_from)
-            inside[:, crosses] ^= i[:, None] < edge[None]
-    there = np.argwhere(inside) + lower
-    return np.ravel_multi_index((there[:, 0], there[:, 1]), shape).astype(np.int64)

@@ -8,11 +8,10 @@ from pipeline.detections import Detections
 from pipeline.detections.geojson import to_geojson
 from pipeline.detections.outlines import filled, label_map
 from pipeline.detections.table import columns, from_frame, to_frame
-from pipeline.evaluation.masks import Masks
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.annotations.geojson import read_geojson
 from pipeline.sources.annotations.place import place
-from tests.phantoms import rotation_about_z
+from tests.phantoms import pixels_inside, rotation_about_z
 
 GRID = Grid.of_pixels((30, 20))
 
@@ -38,16 +37,28 @@ def test_pixels_of_a_rectangle_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_pixels_are_those_of_masks_that_are_drawn_one_by_one(seed):
+def test_pixels_are_those_of_outlines_that_are_drawn_one_by_one(seed):
     rng = np.random.default_rng(seed)
     centre, radius = rng.uniform(-3, 32, (40, 1, 2)), rng.uniform(0, 9, (40, 16, 1))
     outlines = centre + radius * (stars([[0, 0]], [1], 16)[0])
     outlines[::2] = np.round(outlines[::2])  # corners on pixels' centres
-    expected = Masks.of_outlines(list(outlines), (30, 20))
     voxel, owner = filled(outlines, (30, 20))
-    order = np.lexsort((owner, voxel))
-    np.testing.assert_array_equal(voxel[order], expected.voxel)
-    np.testing.assert_array_equal(owner[order], expected.owner)
+    for number, outline in enumerate(outlines):
+        np.testing.assert_array_equal(np.sort(voxel[owner == number]), pixels_inside(outline, (30, 20)))
+
+
+def test_outline_holds_the_pixels_whose_centres_it_holds():
+    """A triangle with corners (0, 0), (4, 0), (0, 4): the centre (2, 2) lies on the long edge and is out."""
+    voxel, _ = filled(np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]]]), (6, 6))
+    assert sorted(voxel.tolist()) == sorted(6 * i + j for i in range(6) for j in range(6) if i + j < 4)
+
+
+def test_star_with_many_rays_has_the_area_of_its_circle_and_edges_are_cut():
+    _, owner = filled(stars([[50, 50], [0, 50], [-80, 50]], [20, 20, 20], 64), (100, 100))
+    whole, half, outside = np.bincount(owner, minlength=3)
+    assert whole == pytest.approx(np.pi * 400, rel=0.01)
+    assert half == pytest.approx(np.pi * 200 + 20, rel=0.02)  # the column i = 0 is in
+    assert outside == 0
 
 
 def test_a_shared_pixel_goes_to_the_higher_score():
@@ -121,6 +132,5 @@ def test_geojson_holds_the_outline_which_comes_back_as_the_same_mask(tmp_path):
     again = place(read, GRID, {}).annotations
     np.testing.assert_allclose(again.boxes.lower, np.maximum(found.boxes.lower, -0.5), atol=1e-12)
     np.testing.assert_allclose(again.boxes.upper, found.boxes.upper, atol=1e-12)
-    corners = [mark.points - 0.5 for mark in read.marks]
-    masks = Masks.of_outlines(corners, GRID.shape)
-    np.testing.assert_array_equal(masks.sizes[0], (label_map(found) == 1).sum())
+    whole = pixels_inside(read.marks[0].points - 0.5, GRID.shape)
+    assert len(whole) == (label_map(found) == 1).sum()

@@ -1,4 +1,4 @@
-"""Masks from label maps and outlines, their overlap, and panoptic quality by hand."""
+"""Masks from label maps, their overlap, and panoptic quality by hand."""
 
 import numpy as np
 import pytest
@@ -69,8 +69,10 @@ def test_shared_voxels_are_those_of_all_pairs(seed, shape):
 
 
 def test_masks_that_overlap_each_other_share_with_both():
-    square = np.array([[-0.5, -0.5], [3.5, -0.5], [3.5, 3.5], [-0.5, 3.5]])
-    both = Masks.of_outlines([square, square + np.array([2, 0])], (8, 4))
+    squares = np.zeros((2, 8, 4), dtype=bool)  # i 0 … 3 and i 2 … 5
+    squares[0, :4] = squares[1, 2:6] = True
+    voxel, owner = np.nonzero(squares.reshape(2, -1).T)
+    both = Masks((8, 4), voxel, owner, 2)
     own, others, voxels = both.shared(both)
     assert list(zip(own.tolist(), others.tolist(), voxels.tolist(), strict=True)) == [
         (0, 0, 16),
@@ -78,25 +80,6 @@ def test_masks_that_overlap_each_other_share_with_both():
         (1, 0, 8),
         (1, 1, 16),
     ]
-
-
-def test_outline_holds_the_pixels_whose_centres_it_holds():
-    """A triangle with corners (0, 0), (4, 0), (0, 4): the centre (2, 2) lies on the long edge and is out."""
-    triangle = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
-    masks = Masks.of_outlines([triangle], (6, 6))
-    filled = {tuple(map(int, np.unravel_index(voxel, (6, 6)))) for voxel in masks.voxel}
-    assert filled == {(i, j) for i in range(6) for j in range(6) if i + j < 4}
-
-
-def test_star_with_many_rays_has_the_area_of_its_circle_and_edges_are_cut():
-    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    rays = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    whole, half, outside = Masks.of_outlines(
-        [np.array([50, 50]) + 20 * rays, np.array([0, 50]) + 20 * rays, np.array([-80, 50]) + 20 * rays], (100, 100)
-    ).sizes
-    assert whole == pytest.approx(np.pi * 400, rel=0.01)
-    assert half == pytest.approx(np.pi * 200 + 20, rel=0.02)  # the column i = 0 is in
-    assert outside == 0
 
 
 def test_mask_overlap_of_exactly_the_iou_is_a_match():

@@ -15,7 +15,6 @@ from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import CentreBoxDetector, Maps
 from pipeline.detectors.rays import directions, ray_lengths
 from pipeline.evaluation import evaluate
-from pipeline.evaluation.masks import Masks
 from pipeline.explanation.origin import find_origin
 from pipeline.explanation.scan import NetworkScan
 from pipeline.geometry import Grid
@@ -23,7 +22,7 @@ from pipeline.inference.detect import VolumeDetector, detect_prepared, score_cas
 from pipeline.inference.suppression import suppress_outlines
 from tests.detections.test_outlines import stars
 from tests.experiments import tiny_star
-from tests.phantoms import field_with_masks
+from tests.phantoms import field_with_masks, pixels_inside
 
 RADIUS = 4.0
 
@@ -115,7 +114,7 @@ def round_down(at, length):
 def by_the_classic_loop(outlines, shape, scores, iou):
     middles = (outlines.min(axis=1) + outlines.max(axis=1)) / 2
     nearest = [{round_down(at[0], shape[0]) * shape[1] + round_down(at[1], shape[1])} for at in middles]
-    masks = [Masks.of_outlines([outline], shape).voxel.tolist() for outline in outlines]
+    masks = [pixels_inside(outline, shape).tolist() for outline in outlines]
     drawn = [set(mask) or pixel for mask, pixel in zip(masks, nearest, strict=True)]
     order, kept = list(np.argsort(-scores, kind="stable")), []
     while order:
