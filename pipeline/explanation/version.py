@@ -17,7 +17,6 @@ from pipeline.explanation.detection import ExplainedDetection, explain_detection
 from pipeline.explanation.features import SeenWindow, seen_window
 from pipeline.explanation.pointing import PointedHit, Pointing, point
 from pipeline.explanation.scan import NetworkScan, Windows
-from pipeline.explanation.translation import TranslationReport, translation_report
 from pipeline.explanation.units import StageUnits, exciting_pieces, first_filters
 from pipeline.inference.detect import VolumeDetector
 from pipeline.progress import Progress
@@ -53,12 +52,11 @@ class VersionExplanation:
     hit: ExplainedCase | None
     false_positive: ExplainedCase | None
     pointing: Pointing
-    translation: TranslationReport
 
     def metrics(self) -> dict[str, float]:
-        """`TranslationReport.metrics`, `Pointing.metrics`, and of the hit ``saliency_sanity_passed`` (1 or 0),
+        """`Pointing.metrics`, and of the hit ``saliency_sanity_passed`` (1 or 0),
         ``saliency_random_correlation``, ``saliency_random_magnitude_correlation`` and ``saliency_residual``."""
-        figures = self.translation.metrics() | self.pointing.metrics()
+        figures = self.pointing.metrics()
         if self.hit is None:
             return figures
         sanity = self.hit.explained.sanity
@@ -75,7 +73,6 @@ class VersionExplanation:
             "hit": _told(self.hit),
             "false_positive": _told(self.false_positive),
             "pointing": {**self.pointing.metrics(), "hits": [vars(one) for one in self.pointing.hits]},
-            "translation": self.translation.to_json(),
         }
 
 
@@ -110,11 +107,11 @@ def explain_cases(
     Raises:
         DatasetError: the experiment's match rule does not suit the cases.
     """
-    parts = iter(range(5))
+    parts = iter(range(4))
 
     def begin(what: str) -> None:
         if progress:
-            progress(next(parts), 5, f"explaining, {what}")
+            progress(next(parts), 4, f"explaining, {what}")
 
     begin("detecting")
     detector = VolumeDetector(bundle, device)
@@ -130,11 +127,7 @@ def explain_cases(
     units = exciting_pieces(detector.network, windows, stages)
     shown = next((one for one in examined if hit is not None and one.case is hit.case), examined[0])
     seen = seen_window(detector.network, bundle.config, shown.scan, shown.point().tolist())
-    begin("shifting the input")
-    translation = translation_report(bundle, cases, device)
-    return VersionExplanation(
-        len(examined), seen, units, first_filters(detector.network), hit, false, pointing, translation
-    )
+    return VersionExplanation(len(examined), seen, units, first_filters(detector.network), hit, false, pointing)
 
 
 def _chosen(cases: Sequence[Case]) -> list[Case]:

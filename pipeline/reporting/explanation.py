@@ -7,17 +7,16 @@ import numpy as np
 from pipeline.detectors.bundle import Bundle
 from pipeline.explanation.pointing import Pointing
 from pipeline.explanation.version import ExplainedCase, VersionExplanation
-from pipeline.reporting.explained import ExplainedPicture, feature_picture, saliency_picture, translation_picture
+from pipeline.reporting.explained import ExplainedPicture, feature_picture, saliency_picture
 from pipeline.reporting.naming import number
 from pipeline.reporting.saliency import explained_png
-from pipeline.reporting.translation import translation_png
 from pipeline.reporting.units import units_png
 
 
 def explanation_pictures(
     explanation: VersionExplanation, bundle: Bundle, feature_maps: bytes
 ) -> Mapping[str, ExplainedPicture]:
-    """Picture by name, in the order in which they are read: from what the network sees to how steady it is."""
+    """Picture by name, in the order in which they are read: from what the network sees to why it detects."""
     pictures = {
         "feature_maps": feature_picture(feature_maps),
         "units": _units_picture(units_png(explanation.units, explanation.filters, explanation.seen.grid)),
@@ -33,7 +32,7 @@ def explanation_pictures(
             pictures[f"saliency_{name}"] = shown
             if name == "hit":
                 pictures["sanity"] = _sanity_picture(drawn["sanity"], explanation.pointing)
-    return pictures | {"translation": translation_picture(translation_png(explanation.translation))}
+    return pictures
 
 
 def _drawn(one: ExplainedCase, bundle: Bundle) -> dict[str, bytes]:

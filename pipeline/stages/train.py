@@ -12,7 +12,7 @@ from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.stages.experiment import DATASETS, VOLUMES, ExperimentData, case_rows, experiment_data, volumes_record
-from pipeline.stages.explaining import log_explanation
+from pipeline.stages.explaining import log_translation
 from pipeline.stages.scoring import EVALUATION, log_evaluation, own_evaluation
 from pipeline.tracking.dataset import CaseTable
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, register, resolve
@@ -92,7 +92,7 @@ def train_version(
         test = CaseTable(config.name, evaluation.test_set, "test", case_rows(data.split.test))
         run.link_figures(resolve(settings, evaluation.version).model_id, test)
         log_evaluation(run, evaluation)
-        log_explanation(run, bundle, data.split.test, settings, progress)
+        log_translation(run, bundle, data.split.test, settings, progress)
         run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
     return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
 

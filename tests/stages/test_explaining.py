@@ -60,9 +60,19 @@ def test_figures_are_metrics_of_a_run_and_facts_are_json(made):
     assert run.data.tags["cellscan.model"] == "tiny_2d/1"
     assert {"translation_detections", "translation_cases", "saliency_hits"} <= set(run.data.metrics)
     told = json.loads((run_folder(settings, run.info.run_id, "explanation") / "explanation.json").read_text())
-    assert {"hit", "false_positive", "pointing", "translation", "pictures"} <= set(told)
+    assert {"hit", "false_positive", "pointing", "pictures"} <= set(told)
     assert told["examined"] == len(made[3])
     assert np.isfinite(run.data.metrics["translation_detections"])
+
+
+def test_translation_test_that_the_training_kept_is_not_made_again(made, monkeypatch):
+    settings, record, bundle, cases, first = made
+    with tracked_run(settings, "tiny_2d", "shifted", {}) as run:
+        explaining.log_translation(run, bundle, cases, settings)
+    assert "translation_score_change" in connect(settings).get_run(run.run_id).data.metrics
+    monkeypatch.setattr(explaining, "translation_report", lambda *given: pytest.fail("made again"))
+    newer = dataclasses.replace(record, version="2", run_id=run.run_id)
+    assert [one.title for one in explaining.explained(newer, bundle, cases, settings)] == [one.title for one in first]
 
 
 def test_without_cases_nothing_is_made(made):
