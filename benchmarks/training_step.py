@@ -21,7 +21,6 @@ from pipeline.datasets.samples import Batch, collate
 from pipeline.datasets.sampling import PatchDataset
 from pipeline.datasets.split import split_cases
 from pipeline.detectors.bundle import seeded_network
-from pipeline.detectors.losses import detection_loss
 from pipeline.sample.archive import write_sample
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
@@ -53,7 +52,7 @@ def measure(config: ExperimentConfig, settings: Settings) -> None:
     optimiser = torch.optim.AdamW(network.parameters())
 
     def step(batch: Batch) -> None:
-        loss = detection_loss(network, network(batch.image), batch.objects, config.detector.object_spread)
+        loss = network.loss(network(batch.image), batch.objects)
         optimiser.zero_grad()
         (loss.score + loss.box + loss.label).backward()
         optimiser.step()

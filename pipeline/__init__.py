@@ -9,7 +9,7 @@ step                  what it does                                      entry
 `pipeline.volumes`    series → volume and annotations on one grid       ``volumes.store.VolumeStore``
 `pipeline.transforms` volume → network input; variation in training     ``transforms.preprocessing.prepare``
 `pipeline.datasets`   volumes → cases, split by patient → patches       ``datasets.split.split_cases``
-`pipeline.detectors`  network input → score, class and box everywhere   ``detectors.detector.CentreBoxDetector``
+`pipeline.detectors`  network input → score, class and box everywhere   ``detectors.detector.Detector``
 `pipeline.training`   patches → the weights that validate best          ``training.train.train``
 `pipeline.inference`  volume → detections; an archive, each scan once   ``inference.archive.detect_volumes``
 `pipeline.detections` the record of what was found, and its exports     ``detections.Detections``

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.seen import Seen
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.build import build_detector
+from pipeline.detectors.detector import Detector
 from pipeline.errors import ModelError
 
 _LEAST_TRANSFER = 0.5
@@ -26,7 +27,7 @@ class Bundle:
     """
 
     config: ExperimentConfig
-    network: CentreBoxDetector
+    network: Detector
     threshold: float
     seen: Seen = field(default_factory=Seen)
 
@@ -63,7 +64,7 @@ class Bundle:
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{folder} is described in another way than this cellscan reads: {error}") from error
-        network = CentreBoxDetector(_without_download(config))
+        network = build_detector(_without_download(config))
         try:
             network.load_state_dict(load_file(folder / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
@@ -71,7 +72,7 @@ class Bundle:
         return cls(config, network.eval(), threshold, Seen(patients, volumes))
 
 
-def transfer(source: CentreBoxDetector, target: CentreBoxDetector) -> float:
+def transfer(source: Detector, target: Detector) -> float:
     """Copy every weight of ``source`` whose name and shape fit ``target``; the rest of ``target`` stays.
 
     Returns:
@@ -101,8 +102,8 @@ def _without_download(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"detector": detector})
 
 
-def seeded_network(config: ExperimentConfig) -> CentreBoxDetector:
+def seeded_network(config: ExperimentConfig) -> Detector:
     """A fresh network whose weights depend on ``config.training_seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training_seed)
-        return CentreBoxDetector(config)
+        return build_detector(config)

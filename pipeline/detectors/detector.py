@@ -1,113 +1,100 @@
-"""The detector network: backbone → decoder → score, class and distances to the object's edge at every location."""
+"""What the rest of the program asks of a detector, of whatever kind.
 
-import math
+Training asks for a loss, inference for the candidates of a window, explanation for the places that a score comes from.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
-from monai.networks.blocks import Convolution
-from monai.networks.layers.factories import Conv
 from torch import nn
-from torch.nn import functional
 
-from pipeline.config.detector import EfficientNetLite
-from pipeline.config.experiment import ExperimentConfig
-from pipeline.detectors.backbones import Backbone, EfficientNetLiteEncoder, ResidualEncoder, Stride, group_norm
-from pipeline.detectors.shapes import shape_of
-from pipeline.errors import ModelError
+from pipeline.datasets.samples import Objects
+from pipeline.detectors.backbones import Backbone, Stride
 
-# Score of every location before training: objects are rare (RetinaNet, arXiv 1708.02002, section 3.3).
-_PRIOR = 0.02
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
-class Maps:
-    """What the network says at every location of its output grid ``(i, j[, k])``.
-
-    ``score`` ``(batch, i, j[, k])``: logit that an object's centre is here. ``classes`` ``(batch, class, …)``: logits.
-    ``distances`` ``(batch, 2 * d, …)``: from the location to the lower sides (first ``d``) and to the upper sides
-    of the box, in voxels of the INPUT grid, positive outwards; of a star ``(batch, rays, i, j)``: along its rays.
-    """
+class Loss:
+    """Over the batch. ``box`` is that of the outline, box or star; ``label`` is 0 where the score is one a class."""
 
     score: torch.Tensor
-    classes: torch.Tensor
-    distances: torch.Tensor
+    box: torch.Tensor
+    label: torch.Tensor
 
 
-class CentreBoxDetector(nn.Module):
-    """Anchor-free, in 2D and 3D: centres as peaks (arXiv 1904.07850), boxes as distances (FCOS, arXiv 1904.01355), or
-    in 2D star-convex outlines as distances (StarDist, arXiv 1806.03535).
+@dataclass(frozen=True)
+class View:
+    """A window's place: ``start`` is its first voxel in an image of ``shape`` voxels; it may reach beyond the end."""
 
-    Location ``n`` along an axis of output stride ``s`` lies at input voxel ``n * s + (s - 1) / 2``.
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What one window shows, before suppression, on the network's device, in voxels of the whole image.
+
+    ``at`` ``(n, d)`` is the place by which windows share objects out; ``lower`` and ``upper`` ``(n, d)`` the box;
+    ``scores`` ``(n,)`` 0 … 1; ``labels`` ``(n,)`` class indices; ``outlines`` ``(n, vertices, d)`` where there are any.
     """
 
-    def __init__(self, config: ExperimentConfig) -> None:
-        super().__init__()
-        detector, dims = config.detector, config.data.dims
-        self.dims, self.class_count = dims, len(config.data.classes)
-        self.backbone: Backbone = _backbone(config)
-        if detector.output_level >= len(self.backbone.widths):
-            raise ModelError(
-                f"detector.output_level must be below {len(self.backbone.widths)}, the backbone's resolutions, "
-                f"got {detector.output_level}"
-            )
-        self.output_level = detector.output_level
-        self.stride: Stride = self.backbone.strides[self.output_level]
-        self.coarsest_stride: Stride = self.backbone.strides[-1]
-        width = detector.decoder_width
-        used = self.backbone.widths[self.output_level :]
-        self.lateral = nn.ModuleList(Convolution(dims, w, width, kernel_size=1, conv_only=True) for w in used)
-        self.smooth = nn.ModuleList(_conv(dims, width) for _ in used)
-        self.head = _conv(dims, width)
-        self.shape = shape_of(detector.outline, dims)
-        self.out = _last_layer(dims, width, 1 + self.class_count + self.shape.distances)
-        # Where distances start: an object two output strides to each side.
-        self.distance_scale: torch.Tensor
-        self.register_buffer("distance_scale", torch.tensor(2.0 * sum(self.stride) / dims))
+    at: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor
+    outlines: torch.Tensor | None = None
+
+    def __getitem__(self, keep: torch.Tensor) -> "Candidates":
+        """Those that a bool mask ``(n,)`` is true of."""
+        outlines = None if self.outlines is None else self.outlines[keep]
+        return Candidates(
+            self.at[keep], self.lower[keep], self.upper[keep], self.scores[keep], self.labels[keep], outlines
+        )
+
+
+class Detector(nn.Module, ABC, Generic[Output]):
+    """A network with what belongs to it. ``Output`` is a frozen dataclass of tensors whose first axis is the batch.
+
+    ``stride``: voxels between neighbouring places that answer for an object, where they lie closest.
+    ``coarsest_stride``: the input's edges are multiples of it.
+    """
+
+    dims: int
+    class_count: int
+    stride: Stride
+    coarsest_stride: Stride
+    backbone: Backbone
+
+    @abstractmethod
+    def forward(self, image: torch.Tensor) -> Output:
+        """``image`` ``(batch, channel, i, j[, k])``, its edges multiples of ``coarsest_stride``."""
+
+    @abstractmethod
+    def loss(self, output: Output, batch: list[Objects]) -> Loss:
+        """Against the objects of each patch; a patch without any is normal."""
+
+    @abstractmethod
+    def candidates(self, output: Output, views: Sequence[View], score_floor: float) -> list[Candidates]:
+        """All objects with a score of at least ``score_floor`` that begin inside the image, one entry a window."""
+
+    @abstractmethod
+    def logits(self, output: Output) -> tuple[torch.Tensor, ...]:
+        """Logit of the score at every place, ``(batch, i, j[, k])`` for each grid of places, finest first."""
+
+    @abstractmethod
+    def boxes(self, output: Output, number: int, view: View) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """Lower and upper sides ``(places, d)`` of what window ``number`` of the batch says at every place, in voxels
+        of the whole image, for each grid of places."""
+
+    @abstractmethod
+    def head_parts(self) -> list[tuple[str, list[nn.Module]]]:
+        """The parts behind the backbone with their names, from the output downwards."""
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Backbone features, finest first, for showing what the network sees."""
         return self.backbone(image)
-
-    def forward(self, image: torch.Tensor) -> Maps:
-        """``image`` ``(batch, channel, i, j[, k])``, its edges multiples of ``coarsest_stride``."""
-        features = self.backbone(image)[self.output_level :]
-        top: torch.Tensor | None = None
-        for feature, lateral, smooth in zip(
-            reversed(features), reversed(self.lateral), reversed(self.smooth), strict=True
-        ):
-            merged = lateral(feature)
-            if top is not None:
-                merged = merged + functional.interpolate(top, size=merged.shape[2:], mode="nearest")
-            top = smooth(merged)
-        assert top is not None
-        raw = self.out(self.head(top)).float()
-        classes = raw[:, 1 : 1 + self.class_count]
-        distances = self.shape.activated(raw[:, 1 + self.class_count :], self.distance_scale)
-        return Maps(raw[:, 0], classes, distances)
-
-    def locations(self, shape: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
-        """Input voxel of every location along each axis, for an output of ``shape``."""
-        return [
-            torch.arange(n, device=device, dtype=torch.float32) * s + (s - 1) / 2
-            for n, s in zip(shape, self.stride, strict=True)
-        ]
-
-
-def _backbone(config: ExperimentConfig) -> Backbone:
-    kind = config.detector.backbone
-    if isinstance(kind, EfficientNetLite):
-        return EfficientNetLiteEncoder(kind)
-    return ResidualEncoder(kind, config.data.dims, config.preprocessing.channels)
-
-
-def _last_layer(dims: int, width: int, channels: int) -> nn.Module:
-    """A plain 1 x 1 convolution whose first channel, the score, starts at the prior."""
-    layer = Conv["conv", dims](width, channels, kernel_size=1)
-    with torch.no_grad():
-        layer.bias.zero_()
-        layer.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
-    return layer
-
-
-def _conv(dims: int, width: int) -> nn.Module:
-    return Convolution(dims, width, width, kernel_size=3, act="RELU", norm=group_norm(width), adn_ordering="NA")

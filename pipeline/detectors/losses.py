@@ -1,30 +1,25 @@
 """What training minimises."""
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from pipeline.datasets.samples import Objects
-from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.detector import Loss
+from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape
 from pipeline.detectors.star_targets import draw_star_targets
 from pipeline.detectors.targets import draw_targets
+
+if TYPE_CHECKING:
+    from pipeline.detectors.centre import CentreDetector
 
 # Of a sum of rays, in voxels: keeps objects of one pixel finite.
 _LEAST = 0.1
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Over the batch. ``box`` is that of the outline, box or star."""
-
-    score: torch.Tensor
-    box: torch.Tensor
-    label: torch.Tensor
-
-
-def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
+def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], spread: float) -> Loss:
     """Score loss everywhere; outline and class loss at the locations that answer for an object.
 
     Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
@@ -41,7 +36,7 @@ def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects],
     return _box_loss(network, maps, batch, spread)
 
 
-def _box_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
+def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], spread: float) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score = box = label = maps.score.sum() * 0.0
@@ -67,7 +62,7 @@ def _box_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spre
     return Loss(score / total, box / total, label / total)
 
 
-def _star_loss(network: CentreBoxDetector, shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
+def _star_loss(network: "CentreDetector", shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     score = box = label = maps.score.sum() * 0.0
     asked = count = score.detach()
@@ -85,7 +80,7 @@ def _star_loss(network: CentreBoxDetector, shape: StarShape, maps: Maps, batch: 
 
 
 def _label_loss(
-    network: CentreBoxDetector, classes: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
+    network: "CentreDetector", classes: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
     """Cross-entropy at the locations whose object has a class, summed by share."""
     known = labels >= 0

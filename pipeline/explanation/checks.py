@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.origin import Origin, voxels_within
 from pipeline.explanation.randomisation import cascade, randomised
 from pipeline.explanation.saliency import Saliency, blurred, logit_at, saliency
@@ -103,7 +103,7 @@ class Deletion:
 
 
 def check_sanity(
-    network: CentreBoxDetector, origin: Origin, steps: Sequence[int] = SANITY_STEPS, seeds: Sequence[int] = _SEEDS
+    network: Detector, origin: Origin, steps: Sequence[int] = SANITY_STEPS, seeds: Sequence[int] = _SEEDS
 ) -> tuple[SanityCheck, tuple[Saliency, ...]]:
     """Compare a detection's map with one of the same weights and with those of random weights.
 
@@ -133,7 +133,7 @@ def _compared(layers: str, own: Saliency, other: Saliency, near: tuple[slice, ..
 
 
 def check_deletion(
-    network: CentreBoxDetector,
+    network: Detector,
     origin: Origin,
     found: Saliency,
     shares: Sequence[float] = (0.02, 0.05, 0.1, 0.2),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detections import Detections
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.checks import Deletion, SanityCheck, check_deletion, check_sanity
 from pipeline.explanation.origin import find_origin
 from pipeline.explanation.saliency import Saliency, saliency
@@ -41,7 +41,7 @@ class ExplainedDetection:
 
 
 def explain_detection(
-    network: CentreBoxDetector, config: ExperimentConfig, scan: NetworkScan, detections: Detections, index: int
+    network: Detector, config: ExperimentConfig, scan: NetworkScan, detections: Detections, index: int
 ) -> ExplainedDetection:
     """Which voxels raised the score of a detection, and whether the answer can be believed.
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipeline.config.experiment import ExperimentConfig
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.receptive import receptive_fields
 from pipeline.explanation.scan import NetworkScan, Windows
 from pipeline.geometry import Grid
@@ -51,9 +51,7 @@ class SeenWindow:
 
 
 @torch.no_grad()
-def seen_window(
-    network: CentreBoxDetector, config: ExperimentConfig, scan: NetworkScan, point: Sequence[float]
-) -> SeenWindow:
+def seen_window(network: Detector, config: ExperimentConfig, scan: NetworkScan, point: Sequence[float]) -> SeenWindow:
     """The features of the window that sees a point best.
 
     Args:

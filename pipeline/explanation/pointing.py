@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detections import Detections
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.origin import find_origin, voxels_within
 from pipeline.explanation.randomisation import randomised
 from pipeline.explanation.saliency import Saliency, saliency
@@ -61,7 +61,7 @@ class Pointing:
 
 
 def point(
-    network: CentreBoxDetector,
+    network: Detector,
     config: ExperimentConfig,
     scan: NetworkScan,
     detections: Detections,

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 
 _BACKBONE_PARTS = ("last third of the backbone", "middle third of the backbone", "first third of the backbone")
 
 
-def cascade(network: CentreBoxDetector, seed: int, image: torch.Tensor) -> Iterator[tuple[str, CentreBoxDetector]]:
+def cascade(network: Detector, seed: int, image: torch.Tensor) -> Iterator[tuple[str, Detector]]:
     """The network with more and more of its layers random, beginning at the output (Adebayo et al. 2018, section 3).
 
     Args:
@@ -32,7 +32,7 @@ def cascade(network: CentreBoxDetector, seed: int, image: torch.Tensor) -> Itera
         yield name, adapted.eval()
 
 
-def randomised(network: CentreBoxDetector, seed: int, image: torch.Tensor) -> CentreBoxDetector:
+def randomised(network: Detector, seed: int, image: torch.Tensor) -> Detector:
     """The same architecture with every layer as drawn before training, from ``seed`` alone."""
     fresh = copy.deepcopy(network)
     for number, (_, modules) in enumerate(_parts(fresh)):
@@ -41,14 +41,12 @@ def randomised(network: CentreBoxDetector, seed: int, image: torch.Tensor) -> Ce
     return fresh.eval()
 
 
-def _parts(network: CentreBoxDetector) -> list[tuple[str, list[nn.Module]]]:
-    decoder = [module for part in (network.head, network.smooth, network.lateral) for module in _layers(part)]
+def _parts(network: Detector) -> list[tuple[str, list[nn.Module]]]:
     backbone = _layers(network.backbone)
     cuts = [len(backbone) * n // 3 for n in range(4)]
     thirds = [backbone[cuts[n] : cuts[n + 1]] for n in (2, 1, 0)]
     return [
-        ("output layer", _layers(network.out)),
-        ("decoder", decoder),
+        *((name, [layer for part in parts for layer in _layers(part)]) for name, parts in network.head_parts()),
         *zip(_BACKBONE_PARTS, thirds, strict=True),
     ]
 
@@ -67,7 +65,7 @@ def _reset(modules: list[nn.Module], seed: int, part: int) -> None:
 
 
 @torch.no_grad()
-def _take_statistics(network: CentreBoxDetector, image: torch.Tensor) -> None:
+def _take_statistics(network: Detector, image: torch.Tensor) -> None:
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return

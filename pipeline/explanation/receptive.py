@@ -14,29 +14,29 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 
-Feature = Callable[[CentreBoxDetector, torch.Tensor], torch.Tensor]
+Feature = Callable[[Detector, torch.Tensor], torch.Tensor]
 _LONGEST = 4096
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
-def receptive_fields(network: CentreBoxDetector) -> list[tuple[int, ...]]:
+def receptive_fields(network: Detector) -> list[tuple[int, ...]]:
     """Voxels ``(i, j[, k])`` that the convolutions of one feature see, one entry a stage, finest first."""
     transparent = _transparent(network)
     return [_extent(transparent, _of_stage(n)) for n in range(len(network.backbone.strides))]
 
 
-def output_receptive_field(network: CentreBoxDetector) -> tuple[int, ...]:
-    """The same for the score at one location of the output, through backbone and decoder."""
-    return _extent(_transparent(network), lambda net, image: net(image).score)
+def output_receptive_field(network: Detector) -> tuple[int, ...]:
+    """The same for the score at one place of the finest grid, through backbone and decoder."""
+    return _extent(_transparent(network), lambda net, image: net.logits(net(image))[0])
 
 
 def _of_stage(number: int) -> Feature:
     return lambda network, image: network.features(image)[number].sum(dim=1)
 
 
-def _transparent(network: CentreBoxDetector) -> CentreBoxDetector:
+def _transparent(network: Detector) -> Detector:
     """A copy through which every path lets a positive value pass."""
     net = copy.deepcopy(network).cpu().double().eval()
     for module in list(net.modules()):
@@ -53,13 +53,13 @@ def _transparent(network: CentreBoxDetector) -> CentreBoxDetector:
     return net
 
 
-def _extent(network: CentreBoxDetector, feature: Feature) -> tuple[int, ...]:
+def _extent(network: Detector, feature: Feature) -> tuple[int, ...]:
     """Along one axis after the other: the input is long in it and as short as the strides allow in the others."""
     coarsest = network.coarsest_stride
     return tuple(_along(network, feature, axis, coarsest) for axis in range(len(coarsest)))
 
 
-def _along(network: CentreBoxDetector, feature: Feature, axis: int, coarsest: tuple[int, ...]) -> int:
+def _along(network: Detector, feature: Feature, axis: int, coarsest: tuple[int, ...]) -> int:
     length = 16 * coarsest[axis]
     while True:
         reached = _reached(network, feature, axis, tuple(length if n == axis else s for n, s in enumerate(coarsest)))
@@ -68,7 +68,7 @@ def _along(network: CentreBoxDetector, feature: Feature, axis: int, coarsest: tu
         length *= 2
 
 
-def _reached(network: CentreBoxDetector, feature: Feature, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+def _reached(network: Detector, feature: Feature, axis: int, shape: tuple[int, ...]) -> np.ndarray:
     """Indices along ``axis`` that the middle feature sees."""
     first = next(module for module in network.modules() if isinstance(module, _ConvNd))
     image = torch.full((1, first.in_channels, *shape), 0.01, dtype=torch.float64, requires_grad=True)

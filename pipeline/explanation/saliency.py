@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.origin import Origin
 from pipeline.geometry import Grid
 
@@ -64,7 +64,7 @@ class Saliency:
         return np.asarray(moved, dtype=np.float32)
 
 
-def saliency(network: CentreBoxDetector, origin: Origin, steps: Sequence[int] = STEPS) -> Saliency:
+def saliency(network: Detector, origin: Origin, steps: Sequence[int] = STEPS) -> Saliency:
     """Attribute the score of a detection to the voxels of its window.
 
     Args:
@@ -95,9 +95,9 @@ def blurred(origin: Origin) -> torch.Tensor:
 
 
 @torch.no_grad()
-def logit_at(network: CentreBoxDetector, image: torch.Tensor, origin: Origin) -> float:
+def logit_at(network: Detector, image: torch.Tensor, origin: Origin) -> float:
     """Logit of the score at the origin's location for another image ``(channel, i, j[, k])`` of the window."""
-    return float(network(image[None]).score[0][origin.location])
+    return float(_logit(network, image, origin))
 
 
 def _new_places(count: int, again: bool) -> list[float]:
@@ -107,13 +107,16 @@ def _new_places(count: int, again: bool) -> list[float]:
 
 
 def _slopes(
-    network: CentreBoxDetector, origin: Origin, baseline: torch.Tensor, difference: torch.Tensor, places: list[float]
+    network: Detector, origin: Origin, baseline: torch.Tensor, difference: torch.Tensor, places: list[float]
 ) -> torch.Tensor:
     """Sum of the logit's slopes ``(channel, i, j[, k])``; the same bits each time on the same device."""
     total = torch.zeros_like(difference)
     with torch.enable_grad(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         for place in places:
             image = (baseline + difference * place).detach().requires_grad_()
-            logit = network(image[None]).score[0][origin.location]
-            total += torch.autograd.grad(logit, image)[0]
+            total += torch.autograd.grad(_logit(network, image, origin), image)[0]
     return total
+
+
+def _logit(network: Detector, image: torch.Tensor, origin: Origin) -> torch.Tensor:
+    return network.logits(network(image[None]))[origin.level][0][origin.location]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.config.experiment import ExperimentConfig
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.geometry import Boxes, Grid
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
 from pipeline.transforms.preprocessing import prepare
@@ -46,7 +46,7 @@ class Windows:
     grid: Grid
 
     @classmethod
-    def of(cls, network: CentreBoxDetector, config: ExperimentConfig, scan: NetworkScan) -> "Windows":
+    def of(cls, network: Detector, config: ExperimentConfig, scan: NetworkScan) -> "Windows":
         inference = config.inference
         plan = plan_windows(scan.grid.shape, inference.window, inference.overlap, network.coarsest_stride)
         device = next(network.parameters()).device

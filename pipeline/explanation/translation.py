@@ -20,7 +20,7 @@ from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
 from pipeline.detectors.bundle import Bundle
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.receptive import output_receptive_field
 from pipeline.explanation.scan import NetworkScan
 from pipeline.geometry import Grid
@@ -185,13 +185,13 @@ def _followed(detector: VolumeDetector, scan: NetworkScan, plans: Sequence[Shift
     return TranslationReport(tuple(shifts), scan.grid.unit, 1, followed, whole, network.stride, network.coarsest_stride)
 
 
-def half_field(network: CentreBoxDetector) -> np.ndarray:
+def half_field(network: Detector) -> np.ndarray:
     """How far ``(d,)`` from a location the convolutions see, in voxels."""
     return np.array(output_receptive_field(network)) // 2 + 1
 
 
 def plan_shifts(
-    network: CentreBoxDetector, config: ExperimentConfig, grid: Grid, points: np.ndarray, reach: np.ndarray, axis: int
+    network: Detector, config: ExperimentConfig, grid: Grid, points: np.ndarray, reach: np.ndarray, axis: int
 ) -> ShiftPlan:
     """A window that holds as many of ``points`` ``(n, d)`` (voxels of ``grid``) in its interior as one can.
 
@@ -219,7 +219,7 @@ def plan_shifts(
 
 
 def follow_shifts(
-    network: CentreBoxDetector, config: ExperimentConfig, scan: NetworkScan, plan: ShiftPlan, threshold: float
+    network: Detector, config: ExperimentConfig, scan: NetworkScan, plan: ShiftPlan, threshold: float
 ) -> list[Shift]:
     """Detect in the first window and in every shifted one, and follow the detections of the interior."""
     first = _detect(network, config, scan, plan.start, plan.size)
@@ -249,7 +249,7 @@ def _fullest(
 
 
 def _detect(
-    network: CentreBoxDetector,
+    network: Detector,
     config: ExperimentConfig,
     scan: NetworkScan,
     start: tuple[int, ...],

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.modules.conv import _ConvNd
 
-from pipeline.detectors.detector import CentreBoxDetector
+from pipeline.detectors.detector import Detector
 from pipeline.explanation.features import choose_channels
 from pipeline.explanation.receptive import receptive_fields
 
@@ -43,7 +43,7 @@ class StageUnits:
 
 @torch.no_grad()
 def exciting_pieces(
-    network: CentreBoxDetector, windows: Sequence[torch.Tensor], stages: Sequence[int], units: int = 4, pieces: int = 5
+    network: Detector, windows: Sequence[torch.Tensor], stages: Sequence[int], units: int = 4, pieces: int = 5
 ) -> tuple[StageUnits, ...]:
     """The pieces of several windows that excite units most.
 
@@ -72,7 +72,7 @@ def exciting_pieces(
     return tuple(found)
 
 
-def first_filters(network: CentreBoxDetector, most: int = 16) -> np.ndarray | None:
+def first_filters(network: Detector, most: int = 16) -> np.ndarray | None:
     """Weights ``(filter, channel, i, j)`` of the first convolution that is wider than a voxel, of a volume the middle
     slice; those that vary most. ``None`` where its input is neither grey nor RGB."""
     for module in network.modules():

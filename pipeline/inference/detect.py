@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from pipeline.config.detector import InferenceConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
 from pipeline.detectors.bundle import Bundle
-from pipeline.detectors.detector import CentreBoxDetector, Maps
-from pipeline.detectors.shapes import StarShape
+from pipeline.detectors.detector import Candidates, Detector, View
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
 from pipeline.inference.scoring import scored_case
@@ -65,7 +63,7 @@ def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progr
 
 @torch.inference_mode()
 def detect_prepared(
-    network: CentreBoxDetector,
+    network: Detector,
     config: ExperimentConfig,
     image: torch.Tensor,
     network_grid: Grid,
@@ -79,9 +77,13 @@ def detect_prepared(
     padded = pad_to(image.to(device=device, dtype=torch.float32), plan.padded)
     found = _Candidates.together(
         [
-            _candidates(network, maps, plan, number, inference, network_grid)
+            _owned(found, plan.cores[number], network.stride)
             for batch, numbers in _batches(padded, plan, inference.batch_size)
-            for maps, number in _each(network(batch), numbers)
+            for found, number in zip(
+                network.candidates(network(batch), _views(plan, numbers, network_grid), inference.score_floor),
+                numbers,
+                strict=True,
+            )
         ]
     )
     keep = _suppressed(found, network_grid, inference)
@@ -134,44 +136,21 @@ def _batches(image: torch.Tensor, plan: WindowPlan, size: int) -> Iterator[tuple
         yield torch.stack([image[(slice(None), *region)] for region in regions]), numbers
 
 
-def _each(maps: Maps, numbers: range) -> Iterator[tuple[Maps, int]]:
-    for n, number in enumerate(numbers):
-        yield Maps(maps.score[n], maps.classes[n], maps.distances[n]), number
+def _views(plan: WindowPlan, numbers: range, grid: Grid) -> list[View]:
+    return [View(plan.starts[number], grid.shape) for number in numbers]
 
 
-def _candidates(
-    network: CentreBoxDetector, maps: Maps, plan: WindowPlan, number: int, inference: InferenceConfig, grid: Grid
-) -> _Candidates:
-    """Peaks of one window that its core owns."""
-    dims = network.dims
-    score = torch.sigmoid(maps.score)
-    pool = functional.max_pool2d if dims == 2 else functional.max_pool3d
-    peak = (score == pool(score[None, None], 3, stride=1, padding=1)[0, 0]) & (score >= inference.score_floor)
-    where = torch.nonzero(peak)
-    locations = network.locations(tuple(score.shape), score.device)
-    start = torch.tensor(plan.starts[number], dtype=torch.float32, device=score.device)
-    at = torch.stack([locations[axis][where[:, axis]] for axis in range(dims)], dim=1) + start
-    core = torch.tensor(plan.cores[number], dtype=torch.float32, device=score.device)
-    stride = torch.tensor(network.stride, dtype=torch.float32, device=score.device)
-    margin = stride * _CORE_MARGIN
-    last = torch.tensor(grid.shape, dtype=torch.float32, device=score.device) - 1
-    # A location at the far border may have its middle in the padding and still stand for real voxels.
-    begins_inside = at - (stride - 1) / 2 <= last
-    owned = ((at >= core[:, 0] - margin) & (at <= core[:, 1] + margin) & begins_inside).all(dim=1)
-    at = at[owned]
-    flat = torch.nonzero(peak.flatten())[:, 0][owned]
-    distances = maps.distances.flatten(1)[:, flat].T
-    labels = maps.classes.flatten(1)[:, flat].argmax(dim=0)
-    lower, upper = network.shape.edges(at, distances, last + 1)
-    outlines = None
-    if isinstance(network.shape, StarShape):
-        outlines = network.shape.vertices(at, distances).double().cpu().numpy()
+def _owned(found: Candidates, core: tuple[tuple[float, float], ...], stride: tuple[int, ...]) -> _Candidates:
+    """Those of one window that its core owns."""
+    low, high = torch.tensor(core, dtype=torch.float32, device=found.at.device).unbind(dim=1)
+    margin = torch.tensor(stride, dtype=torch.float32, device=found.at.device) * _CORE_MARGIN
+    own = found[((found.at >= low - margin) & (found.at <= high + margin)).all(dim=1)]
     return _Candidates(
-        lower.double().cpu().numpy(),
-        upper.double().cpu().numpy(),
-        score.flatten()[flat].double().cpu().numpy(),
-        labels.cpu().numpy(),
-        outlines,
+        own.lower.double().cpu().numpy(),
+        own.upper.double().cpu().numpy(),
+        own.scores.double().cpu().numpy(),
+        own.labels.cpu().numpy(),
+        None if own.outlines is None else own.outlines.double().cpu().numpy(),
     )
 
 

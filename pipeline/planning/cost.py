@@ -57,10 +57,10 @@ def cost_of(config: ExperimentConfig) -> Cost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from pipeline.detectors.detector import CentreBoxDetector
+    from pipeline.detectors.build import build_detector
 
     with torch.device("meta"):
-        network = CentreBoxDetector(_without_weights(config))
+        network = build_detector(_without_weights(config))
     patch = torch.empty((1, config.preprocessing.channels, *config.sampling.patch), device="meta")
     own = {_storage(weight) for weight in network.parameters()}
     kept: dict[int, torch.Tensor] = {}

@@ -11,8 +11,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.samples import Batch
-from pipeline.detectors.detector import CentreBoxDetector
-from pipeline.detectors.losses import detection_loss
+from pipeline.detectors.detector import Detector
 from pipeline.errors import DatasetError
 from pipeline.evaluation.evaluate import primary_value
 from pipeline.evaluation.records import ScoredCase
@@ -27,7 +26,7 @@ _MOST_SKIPPED = 20
 class DetectorTraining(lightning.LightningModule):
     """Trains a network; validates it by detecting on whole cases and scoring what was found."""
 
-    def __init__(self, network: CentreBoxDetector, config: ExperimentConfig, total_steps: int) -> None:
+    def __init__(self, network: Detector, config: ExperimentConfig, total_steps: int) -> None:
         super().__init__()
         self.network, self.config, self.total_steps = network, config, total_steps
         self._scored: list[ScoredCase] = []
@@ -44,9 +43,7 @@ class DetectorTraining(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor | None:
         training = self.config.training
-        loss = detection_loss(
-            self.network, self.network(batch.image), batch.objects, self.config.detector.object_spread
-        )
+        loss = self.network.loss(self.network(batch.image), batch.objects)
         total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
         if not torch.isfinite(total):
             self._skip()

@@ -4,8 +4,8 @@ import torch
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.bundle import seeded_network
-from pipeline.detectors.detector import Maps
 from pipeline.detectors.losses import box_loss, detection_loss, peak_focal_loss
+from pipeline.detectors.maps import Maps
 from pipeline.detectors.targets import draw_targets
 from tests.experiments import tiny_2d, tiny_3d
 

@@ -9,7 +9,8 @@ import torch
 from pipeline.config import ExperimentConfig
 from pipeline.detections import Detections
 from pipeline.detectors.bundle import Bundle
-from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.centre import CentreDetector
+from pipeline.detectors.maps import Maps
 from pipeline.explanation.scan import NetworkScan
 from pipeline.explanation.translation import (
     ShiftPlan,
@@ -25,7 +26,7 @@ from pipeline.stages.pictures import known
 from tests.experiments import tiny_2d, tiny_3d
 
 
-class Snaps(CentreBoxDetector):
+class Snaps(CentreDetector):
     """Finds each voxel of value 1 at the centre of its output cell of 2 voxels, as strided networks do."""
 
     def forward(self, image):
@@ -85,7 +86,7 @@ def test_the_window_is_laid_where_most_objects_are():
 def test_along_a_short_axis_windows_begin_later_only_or_nowhere_else(length, amounts):
     config = tiny_3d()
     grid = Grid((length, 64, 5), np.eye(4))
-    plan = plan_shifts(CentreBoxDetector(config), config, grid, np.zeros((0, 3)), np.array([4, 4, 4]), 0)
+    plan = plan_shifts(CentreDetector(config), config, grid, np.zeros((0, 3)), np.array([4, 4, 4]), 0)
     assert tuple(n for _, n in plan.moves) == amounts
     first, last = min((0, *amounts)), max((0, *amounts))
     assert plan.start[0] + first >= 0
@@ -141,7 +142,7 @@ def test_the_work_is_bounded_by_that_of_the_training(trained):
 
 def test_without_a_detection_there_are_no_figures():
     config = tiny_2d()
-    detector = VolumeDetector(Bundle(config, CentreBoxDetector(config), 0.99), "cpu")
+    detector = VolumeDetector(Bundle(config, CentreDetector(config), 0.99), "cpu")
     report = translation_of_scan(detector, scan_of([]), np.zeros((0, 2)))
     assert np.isnan(report.metrics()["translation_lost"])
     assert report.metrics()["translation_detections"] == 0

@@ -9,7 +9,8 @@ import torch
 
 from pipeline.detections.table import from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
-from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.centre import CentreDetector
+from pipeline.detectors.maps import Maps
 from pipeline.geometry import Grid
 from pipeline.inference.archive import detect_volumes
 from pipeline.inference.detect import VolumeDetector, detect_prepared
@@ -20,7 +21,7 @@ from tests.experiments import tiny_2d, tiny_3d
 from tests.phantoms import awkward_grid, blob, volume_with
 
 
-class FindsMarks(CentreBoxDetector):
+class FindsMarks(CentreDetector):
     """Finds every planted mark exactly: a voxel of value 1 is the centre of a box of the edges it is told."""
 
     half = 2.0

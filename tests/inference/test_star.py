@@ -12,7 +12,8 @@ from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
 from pipeline.detections.outlines import label_map
 from pipeline.detectors.bundle import Bundle
-from pipeline.detectors.detector import CentreBoxDetector, Maps
+from pipeline.detectors.centre import CentreDetector
+from pipeline.detectors.maps import Maps
 from pipeline.detectors.rays import directions, ray_lengths
 from pipeline.evaluation import evaluate
 from pipeline.explanation.origin import find_origin
@@ -27,7 +28,7 @@ from tests.phantoms import field_with_masks, pixels_inside
 RADIUS = 4.0
 
 
-class FindsMarks(CentreBoxDetector):
+class FindsMarks(CentreDetector):
     """A voxel of value 1 is the centre of a disc of a known radius."""
 
     radius = RADIUS
