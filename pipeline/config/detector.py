@@ -53,6 +53,13 @@ class DetectorConfig(Config):
     object_spread: float = Field(
         0.18, gt=0, description="boxes: standard deviation of the target peak over the object's size"
     )
+    # A peak is not written down: experiments from before there was a choice keep their digest.
+    score_target: Literal["peak", "soft"] = Field(
+        "peak",
+        exclude_if=lambda target: target == "peak",
+        description="boxes: 'peak' asks for 1 at the centre and forgives around it, each object counting alike; 'soft' "
+        "asks for the whole peak, for objects of about one size",
+    )
     # A box is not written down: experiments from before there were outlines keep their digest.
     outline: Annotated[BoxOutline | StarOutline, Field(discriminator="kind")] = Field(
         BoxOutline(), exclude_if=lambda outline: outline == BoxOutline()

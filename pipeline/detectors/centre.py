@@ -49,7 +49,7 @@ class CentreDetector(Detector[Maps]):
         self.smooth = nn.ModuleList(_conv(dims, width) for _ in used)
         self.head = _conv(dims, width)
         self.shape = shape_of(detector.outline, dims)
-        self.spread = detector.object_spread
+        self.spread, self.soft = detector.object_spread, detector.score_target == "soft"
         self.out = _last_layer(dims, width, 1 + self.class_count + self.shape.distances)
         # Where distances start: an object two output strides to each side.
         self.distance_scale: torch.Tensor
@@ -79,7 +79,7 @@ class CentreDetector(Detector[Maps]):
         ]
 
     def loss(self, output: Maps, batch: list[Objects]) -> Loss:
-        return detection_loss(self, output, batch, self.spread)
+        return detection_loss(self, output, batch)
 
     def candidates(self, output: Maps, views: Sequence[View], score_floor: float) -> list[Candidates]:
         """The peaks: locations whose score none of their neighbours exceeds."""

