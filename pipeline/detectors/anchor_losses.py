@@ -70,7 +70,7 @@ def score_loss_of(config: HardNegatives | Focal) -> ScoreLoss:
 
 @dataclass(frozen=True)
 class _FocalOfAll:
-    """The paper's equation 5, summed; MONAI's `FocalLoss` averages a table ``(anchors, classes)`` also where told to sum."""
+    """The paper's equation 5, summed. MONAI's `FocalLoss` takes the mean of a table also where it is told to sum."""
 
     config: Focal
 
