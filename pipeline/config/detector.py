@@ -1,8 +1,8 @@
 """The network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from pipeline.config.base import Config
 
@@ -27,6 +27,23 @@ class EfficientNetLite(Config):
     pretrained: bool = True
 
 
+class ResNet(Config):
+    """MONAI's ResNet (batch norm), in 2D or 3D: a strided 7-voxel convolution, a max-pool, then stages.
+
+    Resolution 0 is the first convolution's, resolution ``n`` that of stage ``n``. ``width`` are the channels of the
+    first convolution; stages have ``width`` times 1, 2, 4, 8, and four times that at depth 50.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    depth: Literal[10, 18, 34, 50] = 50
+    width: int = Field(64, ge=4)
+    first_stride: int | tuple[int, ...] = Field(2, description="of the first convolution, for all axes or for each")
+    stages: int = Field(4, ge=1, le=4)
+
+
+Backbones = Annotated[ResidualUNet | EfficientNetLite | ResNet, Field(discriminator="kind")]
+
+
 class BoxOutline(Config):
     """Objects are boxes: the distances from a location to the sides."""
 
@@ -44,10 +61,12 @@ class StarOutline(Config):
     rays: int = Field(32, ge=8, le=256, multiple_of=4)
 
 
-class DetectorConfig(Config):
+class CentreConfig(Config):
     """One family: backbone → decoder → score, class and distances to the object's edge at every location."""
 
-    backbone: Annotated[ResidualUNet | EfficientNetLite, Field(discriminator="kind")] = ResidualUNet()
+    # It is not written down: experiments from before there was another kind keep their digest.
+    kind: Literal["centre"] = Field("centre", exclude_if=lambda kind: kind == "centre")
+    backbone: Backbones = ResidualUNet()
     decoder_width: int = Field(32, ge=4)
     output_level: int = Field(0, ge=0, description="backbone resolution at which objects are predicted; 0 is finest")
     object_spread: float = Field(
@@ -64,6 +83,60 @@ class DetectorConfig(Config):
     outline: Annotated[BoxOutline | StarOutline, Field(discriminator="kind")] = Field(
         BoxOutline(), exclude_if=lambda outline: outline == BoxOutline()
     )
+
+
+class HardNegatives(Config):
+    """Cross-entropy of some anchors of each patch, among them those without an object that score highest (MONAI).
+
+    At most ``anchors`` times ``positive_share`` with an object are drawn, and ``(1 - positive_share) / positive_share``
+    times as many without one, by chance among the ``pool`` times as many that score highest; at least
+    ``least_negatives``.
+    """
+
+    kind: Literal["hard_negatives"] = "hard_negatives"
+    anchors: int = Field(64, ge=1)
+    positive_share: float = Field(0.3, gt=0, lt=1)
+    pool: float = Field(20.0, ge=1)
+    least_negatives: int = Field(16, ge=1)
+
+
+class Focal(Config):
+    """Focal loss of every anchor, over the number of anchors with an object (RetinaNet, arXiv 1708.02002)."""
+
+    kind: Literal["focal"] = "focal"
+    alpha: float = Field(0.25, gt=0, lt=1)
+    gamma: float = Field(2.0, ge=0)
+
+
+class RetinaNetConfig(Config):
+    """MONAI's RetinaNet: backbone → feature pyramid → a score for each class and a box at every anchor.
+
+    ``anchor_shapes`` are edges in voxels of the network's grid, at the finest pyramid level; at each next one they
+    double. MONAI rounds half an edge to whole voxels. The pyramid has the backbone's resolutions from ``output_level``
+    on and one more, half as fine as the last.
+    """
+
+    kind: Literal["retinanet"]
+    backbone: Backbones = ResNet()
+    output_level: int = Field(1, ge=0, description="backbone resolution of the finest pyramid level")
+    pyramid_width: int = Field(256, ge=8, multiple_of=8)
+    anchor_shapes: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    anchors_an_object: int = Field(4, ge=1, description="candidates of each shape and level that ATSS considers")
+    scores: Annotated[HardNegatives | Focal, Field(discriminator="kind")] = HardNegatives()
+    box_loss: Literal["smooth_l1", "giou"] = "smooth_l1"
+
+    @property
+    def outline(self) -> BoxOutline:
+        return BoxOutline()
+
+
+def _kind(given: Any) -> str:
+    return str(given.get("kind", "centre") if isinstance(given, dict) else getattr(given, "kind", "centre"))
+
+
+DetectorConfig = Annotated[
+    Annotated[CentreConfig, Tag("centre")] | Annotated[RetinaNetConfig, Tag("retinanet")], Discriminator(_kind)
+]
 
 
 class InferenceConfig(Config):

@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Config
 from pipeline.config.data import DataConfig
-from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig, StarOutline
+from pipeline.config.detector import (
+    CentreConfig,
+    DetectorConfig,
+    EfficientNetLite,
+    InferenceConfig,
+    ResidualUNet,
+    ResNet,
+    RetinaNetConfig,
+    StarOutline,
+)
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
@@ -24,7 +33,7 @@ class ExperimentConfig(Config):
     preprocessing: PreprocessingConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     sampling: SamplingConfig
-    detector: DetectorConfig = DetectorConfig()
+    detector: DetectorConfig = CentreConfig()
     training: TrainingConfig
     inference: InferenceConfig
     evaluation: EvaluationConfig
@@ -59,12 +68,25 @@ class ExperimentConfig(Config):
         if isinstance(backbone, EfficientNetLite):
             if self.data.dims != 2 or self.preprocessing.channels != 3:
                 raise ValueError("backbone efficientnet_lite0 needs data.dims 2 and preprocessing.channels 3")
-            return self
-        if len(backbone.strides) != len(backbone.widths) - 1:
+        elif isinstance(backbone, ResidualUNet) and len(backbone.strides) != len(backbone.widths) - 1:
             raise ValueError(
                 f"detector.backbone.strides needs {len(backbone.widths) - 1} entries, one fewer than widths, "
                 f"got {len(backbone.strides)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shapes_have_every_axis(self) -> "ExperimentConfig":
+        dims, detector = self.data.dims, self.detector
+        shapes = list(detector.anchor_shapes) if isinstance(detector, RetinaNetConfig) else []
+        if any(len(shape) != dims or min(shape) < 1 for shape in shapes):
+            raise ValueError(
+                f"detector.anchor_shapes needs {dims} edges of at least 1 voxel for each shape because data.dims is "
+                f"{dims}, got {[list(shape) for shape in shapes]}"
+            )
+        first = detector.backbone.first_stride if isinstance(detector.backbone, ResNet) else 1
+        if not isinstance(first, int) and len(first) != dims:
+            raise ValueError(f"detector.backbone.first_stride needs {dims} numbers, got {list(first)}")
         return self
 
     @model_validator(mode="after")

@@ -9,10 +9,11 @@ from itertools import accumulate
 
 import torch
 from monai.networks.blocks import ResidualUnit
+from monai.networks.nets import resnet
 from torch import nn
 from torch.nn import functional
 
-from pipeline.config.detector import EfficientNetLite, ResidualUNet
+from pipeline.config.detector import Backbones, EfficientNetLite, ResidualUNet, ResNet
 from pipeline.errors import ModelError
 
 Stride = tuple[int, ...]
@@ -23,6 +24,15 @@ class Backbone(nn.Module):
 
     strides: tuple[Stride, ...]
     widths: tuple[int, ...]
+
+
+def make_backbone(config: Backbones, dims: int, channels: int) -> Backbone:
+    """The backbone that a config describes, for images ``(batch, channels, i, j[, k])``."""
+    if isinstance(config, EfficientNetLite):
+        return EfficientNetLiteEncoder(config)
+    if isinstance(config, ResNet):
+        return ResNetEncoder(config, dims, channels)
+    return ResidualEncoder(config, dims, channels)
 
 
 def group_norm(width: int) -> tuple[str, dict[str, int]]:
@@ -37,7 +47,7 @@ class ResidualEncoder(Backbone):
         super().__init__()
         self.widths = config.widths
         steps = [_per_axis(step, dims) for step in (1, *config.strides)]
-        self.strides = tuple(accumulate(steps, lambda a, b: tuple(x * y for x, y in zip(a, b, strict=True))))
+        self.strides = _strides(steps)
         inputs = (channels, *config.widths[:-1])
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -54,6 +64,11 @@ class ResidualEncoder(Backbone):
         return features
 
 
+def _strides(steps: list[Stride]) -> tuple[Stride, ...]:
+    """Steps from each resolution to the next, the image's first → strides."""
+    return tuple(accumulate(steps, lambda a, b: tuple(x * y for x, y in zip(a, b, strict=True))))
+
+
 def _per_axis(step: int | tuple[int, ...], dims: int) -> Stride:
     if isinstance(step, int):
         return (step,) * dims
@@ -66,6 +81,40 @@ def _residual(dims: int, into: int, out: int, step: int | Stride) -> nn.Module:
     return ResidualUnit(
         dims, into, out, strides=step, kernel_size=3, subunits=2, act="RELU", norm=group_norm(out), adn_ordering="NA"
     )
+
+
+_RESNETS = {
+    10: ("basic", [1, 1, 1, 1]),
+    18: ("basic", [2, 2, 2, 2]),
+    34: ("basic", [3, 4, 6, 3]),
+    50: ("bottleneck", [3, 4, 6, 3]),
+}
+
+
+class ResNetEncoder(Backbone):
+    """MONAI's ResNet; names of weights are its own."""
+
+    def __init__(self, config: ResNet, dims: int, channels: int) -> None:
+        super().__init__()
+        block, layers = _RESNETS[config.depth]
+        planes = [config.width * 2**n for n in range(4)]
+        first = _per_axis(config.first_stride, dims)
+        whole = resnet.ResNet(block, layers, planes, dims, channels, feed_forward=False, conv1_t_stride=first)  # type: ignore[arg-type]
+        self.conv1, self.bn1, self.act, self.maxpool = whole.conv1, whole.bn1, whole.act, whole.maxpool
+        self._stages = [f"layer{n + 1}" for n in range(config.stages)]
+        for name in self._stages:
+            self.add_module(name, getattr(whole, name))
+        expansion = resnet.ResNetBottleneck.expansion if block == "bottleneck" else resnet.ResNetBlock.expansion
+        self.widths = (config.width, *(n * expansion for n in planes[: config.stages]))
+        self.strides = _strides([first, *((2,) * dims for _ in self._stages)])
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        features = [self.act(self.bn1(self.conv1(image)))]
+        image = self.maxpool(features[0])
+        for name in self._stages:
+            image = self.get_submodule(name)(image)
+            features.append(image)
+        return features
 
 
 # (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages up to stride 16; the last stages

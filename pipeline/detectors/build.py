@@ -1,8 +1,10 @@
 """The detector that an experiment describes."""
 
+from pipeline.config.detector import RetinaNetConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detectors.centre import CentreDetector
 from pipeline.detectors.detector import Detector
+from pipeline.detectors.retinanet import RetinaNetDetector
 
 
 def build_detector(config: ExperimentConfig) -> Detector:
@@ -11,4 +13,5 @@ def build_detector(config: ExperimentConfig) -> Detector:
     Raises:
         ModelError: its parts do not fit each other.
     """
-    return CentreDetector(config)
+    kind = RetinaNetDetector if isinstance(config.detector, RetinaNetConfig) else CentreDetector
+    return kind(config)

@@ -9,15 +9,14 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional
 
-from pipeline.config.detector import EfficientNetLite
+from pipeline.config.detector import CentreConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.samples import Objects
-from pipeline.detectors.backbones import Backbone, EfficientNetLiteEncoder, ResidualEncoder, group_norm
-from pipeline.detectors.detector import Candidates, Detector, Loss, View
+from pipeline.detectors.backbones import group_norm, make_backbone
+from pipeline.detectors.detector import Candidates, Detector, Loss, View, check_level
 from pipeline.detectors.losses import detection_loss
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape, shape_of
-from pipeline.errors import ModelError
 
 # Score of every location before training: objects are rare (RetinaNet, arXiv 1708.02002, section 3.3).
 _PRIOR = 0.02
@@ -33,13 +32,10 @@ class CentreDetector(Detector[Maps]):
     def __init__(self, config: ExperimentConfig) -> None:
         super().__init__()
         detector, dims = config.detector, config.data.dims
+        assert isinstance(detector, CentreConfig)
         self.dims, self.class_count = dims, len(config.data.classes)
-        self.backbone = _backbone(config)
-        if detector.output_level >= len(self.backbone.widths):
-            raise ModelError(
-                f"detector.output_level must be below {len(self.backbone.widths)}, the backbone's resolutions, "
-                f"got {detector.output_level}"
-            )
+        self.backbone = make_backbone(detector.backbone, dims, config.preprocessing.channels)
+        check_level(detector.output_level, self.backbone)
         self.output_level = detector.output_level
         self.stride = self.backbone.strides[self.output_level]
         self.coarsest_stride = self.backbone.strides[-1]
@@ -124,13 +120,6 @@ class CentreDetector(Detector[Maps]):
             output.classes[number].flatten(1)[:, flat].argmax(dim=0),
             self.shape.vertices(at, distances) if isinstance(self.shape, StarShape) else None,
         )
-
-
-def _backbone(config: ExperimentConfig) -> Backbone:
-    kind = config.detector.backbone
-    if isinstance(kind, EfficientNetLite):
-        return EfficientNetLiteEncoder(kind)
-    return ResidualEncoder(kind, config.data.dims, config.preprocessing.channels)
 
 
 def _last_layer(dims: int, width: int, channels: int) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.backbones import Backbone, Stride
+from pipeline.errors import ModelError
 
 Output = TypeVar("Output")
 
@@ -98,3 +99,13 @@ class Detector(nn.Module, ABC, Generic[Output]):
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Backbone features, finest first, for showing what the network sees."""
         return self.backbone(image)
+
+
+def check_level(level: int, backbone: Backbone) -> None:
+    """Raises:
+    ModelError: the backbone has no such resolution.
+    """
+    if level >= len(backbone.widths):
+        raise ModelError(
+            f"detector.output_level must be below {len(backbone.widths)}, the backbone's resolutions, got {level}"
+        )

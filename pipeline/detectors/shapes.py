@@ -32,7 +32,7 @@ class BoxShape:
 
         They may reach beyond the image of ``shape`` ``(dims,)``, as annotated boxes may.
         """
-        return _apart(at - distances[:, : self.dims], at + distances[:, self.dims :])
+        return apart(at - distances[:, : self.dims], at + distances[:, self.dims :])
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class StarShape:
         Polygons reach beyond the image where the end of an object is not seen; annotated masks do not.
         """
         corners = self.vertices(at, distances)
-        lower, upper = _apart(corners.amin(dim=1), corners.amax(dim=1))
+        lower, upper = apart(corners.amin(dim=1), corners.amax(dim=1))
         last = shape - 1
         return torch.minimum(lower.clamp(min=-0.5), last - 0.5), torch.minimum(upper.clamp(min=0.5), last + 0.5)
 
@@ -71,6 +71,7 @@ def shape_of(outline: BoxOutline | StarOutline, dims: int) -> BoxShape | StarSha
     return StarShape(outline.rays) if isinstance(outline, StarOutline) else BoxShape(dims)
 
 
-def _apart(lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    middle, half = (lower + upper) / 2, ((upper - lower) / 2).clamp(min=0.5)  # an object has at least one voxel
+def apart(lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sides ``(n, d)`` → the same, at least one voxel apart: an object has at least one."""
+    middle, half = (lower + upper) / 2, ((upper - lower) / 2).clamp(min=0.5)
     return middle - half, middle + half

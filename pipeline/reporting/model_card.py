@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import ExperimentConfig
-from pipeline.config.detector import EfficientNetLite
+from pipeline.config.detector import Backbones, EfficientNetLite, ResNet, RetinaNetConfig
 from pipeline.config.transforms import Window
 from pipeline.evaluation import Evaluation
 from pipeline.reporting.naming import counted, metric_name, rule_text, variable_name
@@ -129,11 +129,20 @@ def _input(config: ExperimentConfig, unit: str) -> str:
 
 
 def _network(config: ExperimentConfig) -> str:
-    backbone = config.detector.backbone
+    detector = config.detector
+    if isinstance(detector, RetinaNetConfig):
+        shapes = ", ".join(" × ".join(f"{edge:g}" for edge in shape) for shape in detector.anchor_shapes)
+        return f"RetinaNet on {_backbone(detector.backbone)}; anchors of {shapes} voxels and their doubles"
+    decoder = "" if isinstance(detector.backbone, EfficientNetLite) else f", decoder of {detector.decoder_width}"
+    return f"{_backbone(detector.backbone)}{decoder}"
+
+
+def _backbone(backbone: Backbones) -> str:
     if isinstance(backbone, EfficientNetLite):
         return f"EfficientNet-Lite0, {'ImageNet weights' if backbone.pretrained else 'random weights'} at the start"
-    widths = ", ".join(str(width) for width in backbone.widths)
-    return f"residual U-Net with {widths} channels, decoder of {config.detector.decoder_width}"
+    if isinstance(backbone, ResNet):
+        return f"ResNet-{backbone.depth} of width {backbone.width}"
+    return f"residual U-Net with {', '.join(str(width) for width in backbone.widths)} channels"
 
 
 def _training(config: ExperimentConfig) -> str:
