@@ -13,13 +13,15 @@ from pipeline.datasets.cases import Case, make_cases
 from pipeline.datasets.looks import group_by_look
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.select import select_volumes
+from pipeline.datasets.slabs import divided
 from pipeline.errors import DatasetError
 from pipeline.volumes import Volume
 
 
 @dataclass(frozen=True, eq=False)
 class CaseSplit:
-    """Training cases are whole volumes (patches are drawn from them); the others are cases as configured."""
+    """Patches are drawn from training cases: whole volumes, or what validation leaves of them. The others are cases as
+    configured."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
@@ -65,6 +67,9 @@ def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> Cas
     if empty:
         raise DatasetError(f"no volume on the {empty[0]} side of {len(chosen)} volumes: add data or change data.split")
     train, validation, test = sides
+    if isinstance(config.split, FoldSplit) and config.split.validation == "within":
+        parts = [divided(volume, config.split.validation_share) for volume in train]
+        return CaseSplit(tuple(a for a, _ in parts), tuple(b for _, b in parts), make_cases(config, test, seed))
     return CaseSplit(
         tuple(Case.whole(volume) for volume in train),
         make_cases(config, validation, seed),
@@ -86,6 +91,9 @@ def _by_folds(config: FoldSplit, volumes: list[Volume], seed: int) -> tuple[list
     folds: list[list[Volume]] = [[] for _ in range(config.folds)]
     for members in _dealing_order(groups, seed):
         min(folds, key=len).extend(members)
+    if config.validation == "within":
+        rest = [volume for n, fold in enumerate(folds) if n != config.fold for volume in fold]
+        return rest, rest, folds[config.fold]
     test, validation = config.fold, (config.fold + 1) % config.folds
     rest = [volume for n, fold in enumerate(folds) if n not in (test, validation) for volume in fold]
     return rest, folds[validation], folds[test]

@@ -113,8 +113,8 @@ class LabelMapSet:
     """A raster in its own grid.
 
     ``label_map`` is ``(i, j, k)`` or ``(i, j)``: 0 is background, each positive value one object. ``labels`` holds the
-    class of each value; values without one, or with an empty one, take the generic label of the image. ``ignore`` are the
-    values of objects that are neither missed when not found, nor false when found.
+    class of each value; values without one, or with an empty one, take the generic label of the image. ``ignore`` are
+    the values of objects that are neither missed when not found, nor false when found.
     """
 
     reference: Reference
