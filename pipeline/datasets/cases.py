@@ -82,11 +82,16 @@ class Case:
         assert given is not None, f"case {self.case_id} comes from a volume without annotations"
         return given
 
-    def fingerprint(self) -> bytes:
-        """Which voxels, and everything that was said of them: changes with any change of an annotation."""
+    def fingerprint(self, masks: bool = False) -> bytes:
+        """Which voxels, and everything that was said of them: changes with any change of an annotation.
+
+        With ``masks`` also with any change of the volume's label map that leaves the boxes as they are.
+        """
         marks = self.annotations
         said = f"{self.case_id}:{marks.labels}:{marks.ignore.tolist()}:{marks.from_points}"
-        return said.encode() + marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+        boxes = marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+        drawn = self.volume.label_map.content if masks and self.volume.label_map is not None else ""
+        return said.encode() + boxes + drawn.encode()
 
 
 def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:

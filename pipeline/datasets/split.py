@@ -21,11 +21,12 @@ from pipeline.volumes import Volume
 @dataclass(frozen=True, eq=False)
 class CaseSplit:
     """Patches are drawn from training cases: whole volumes, or what validation leaves of them. The others are cases as
-    configured."""
+    configured. ``masks``: the objects' masks are part of the data, not their boxes alone."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
+    masks: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -33,7 +34,7 @@ class CaseSplit:
         text = hashlib.sha256()
         for side, cases in self.sides().items():
             for case in sorted(cases, key=lambda case: case.case_id):
-                text.update(f"{side}:".encode() + case.fingerprint())
+                text.update(f"{side}:".encode() + case.fingerprint(self.masks))
         return text.hexdigest()[:16]
 
     def sides(self) -> dict[str, tuple[Case, ...]]:
@@ -55,8 +56,8 @@ class CaseSplit:
         }
 
 
-def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> CaseSplit:
-    """Choose, label and divide the volumes of an experiment.
+def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int, masks: bool = False) -> CaseSplit:
+    """Choose, label and divide the volumes of an experiment; ``masks`` as in `CaseSplit`.
 
     Raises:
         DatasetError: a side would be empty, or the index that ``split.kind: given`` relies on names none.
@@ -69,11 +70,12 @@ def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> Cas
     train, validation, test = sides
     if isinstance(config.split, FoldSplit) and config.split.validation == "within":
         parts = [divided(volume, config.split.validation_share) for volume in train]
-        return CaseSplit(tuple(a for a, _ in parts), tuple(b for _, b in parts), make_cases(config, test, seed))
+        return CaseSplit(tuple(a for a, _ in parts), tuple(b for _, b in parts), make_cases(config, test, seed), masks)
     return CaseSplit(
         tuple(Case.whole(volume) for volume in train),
         make_cases(config, validation, seed),
         make_cases(config, test, seed),
+        masks,
     )
 
 
