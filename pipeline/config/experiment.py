@@ -106,6 +106,11 @@ class ExperimentConfig(Config):
         """Of first weights and patches; ``seed`` alone divides the data, cuts windows and draws bootstrap rounds."""
         return self.seed if self.training.seed is None else self.training.seed
 
+    @property
+    def uses_masks(self) -> bool:
+        """Whether masks are learnt or judged by, and not boxes alone."""
+        return isinstance(self.detector.outline, StarOutline) or self.evaluation.match.kind == "mask_overlap"
+
     def digest(self) -> str:
         """16 hex digits that name this configuration."""
         tree = self.model_dump(mode="json")

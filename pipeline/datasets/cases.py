@@ -32,6 +32,10 @@ class Case:
         return cls(volume.volume_id, volume, (0,) * volume.grid.dims, volume.grid.shape)
 
     @property
+    def is_whole(self) -> bool:
+        return self.lower == (0,) * len(self.lower) and self.upper == self.volume.grid.shape
+
+    @property
     def patient_key(self) -> str:
         return self.volume.patient_key
 
@@ -52,7 +56,7 @@ class Case:
         offset = np.array(self.lower, dtype=np.float64)
         boxes = Boxes(given.boxes.lower - offset, given.boxes.upper - offset, self.grid)
         outside = ~self.grid.contains(boxes.centres)
-        if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
+        if self.is_whole:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
         return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
@@ -78,11 +82,16 @@ class Case:
         assert given is not None, f"case {self.case_id} comes from a volume without annotations"
         return given
 
-    def fingerprint(self) -> bytes:
-        """Which voxels, and everything that was said of them: changes with any change of an annotation."""
+    def fingerprint(self, masks: bool = False) -> bytes:
+        """Which voxels, and everything that was said of them: changes with any change of an annotation.
+
+        With ``masks`` also with any change of the volume's label map that leaves the boxes as they are.
+        """
         marks = self.annotations
         said = f"{self.case_id}:{marks.labels}:{marks.ignore.tolist()}:{marks.from_points}"
-        return said.encode() + marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+        boxes = marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+        drawn = self.volume.label_map.content if masks and self.volume.label_map is not None else ""
+        return said.encode() + boxes + drawn.encode()
 
 
 def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:
@@ -102,7 +111,7 @@ def _windows(config: RandomOffsetWindows, volume: Volume, seed: int) -> list[Cas
     cases = [_window_with_lesion(config, volume, lower, upper, rng)]
     beside = _largest_strip_beside(volume, lower, upper)
     if beside is not None and min(beside[1][:2] - beside[0][:2]) >= config.minimum_px:
-        cases.append(_case(volume, "beside", *beside))
+        cases.append(window_of(volume, "beside", *beside))
     return cases
 
 
@@ -116,7 +125,7 @@ def _window_with_lesion(
     first = np.maximum(upper - size, 0)
     last = np.minimum(lower, shape - size)
     start = np.array([rng.integers(min(a, b), max(a, b) + 1) for a, b in zip(first, last, strict=True)])
-    return _case(volume, "offset", start, start + size)
+    return window_of(volume, "offset", start, start + size)
 
 
 def _largest_strip_beside(volume: Volume, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -131,7 +140,8 @@ def _largest_strip_beside(volume: Volume, lower: np.ndarray, upper: np.ndarray) 
     return max(strips, key=lambda strip: float((strip[1] - strip[0]).prod()), default=None)
 
 
-def _case(volume: Volume, kind: str, lower: np.ndarray, upper: np.ndarray) -> Case:
+def window_of(volume: Volume, kind: str, lower: Sequence[int] | np.ndarray, upper: Sequence[int] | np.ndarray) -> Case:
+    """``volume.array[:, lower:upper]`` as a case; ``kind`` is part of its name."""
     low, up = tuple(int(n) for n in lower), tuple(int(n) for n in upper)
     name = hashlib.sha256(f"{volume.volume_id}:{low}:{up}".encode()).hexdigest()[:8]
     return Case(f"{volume.volume_id}-{kind}-{name}", volume, low, up)

@@ -10,10 +10,13 @@ import numpy as np
 from pipeline.config.transforms import PreprocessingConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.instances import Instances
-from pipeline.geometry import Boxes
+from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes, Grid
 from pipeline.transforms.preprocessing import cache_key, network_grid, prepare
 from pipeline.types import Image
 from pipeline.volumes import UNLABELLED, Volume
+
+_SLACK_VOXEL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +41,21 @@ class PreparedStore:
         self.folder, self.config, self.classes = folder, config, classes
 
     def get(self, case: Case) -> PreparedCase:
-        """The whole volume of ``case``, prepared; made on first use."""
+        """``case`` as a part of its prepared volume, which is made on first use.
+
+        Only voxels whose values come from the case alone are in it: where it ends inside the volume, those whose centre
+        lies between the centres of its own voxels.
+        """
         volume = case.volume
         annotations = case.annotations
-        grid = network_grid(volume.grid, self.config)
+        whole = network_grid(volume.grid, self.config)
+        lower, upper = _part(case, whole)
+        source, grid = (volume.grid, whole) if case.is_whole else (case.grid, whole.crop(lower, upper))
+        image = self._image(volume)[(slice(None), *(slice(a, b) for a, b in zip(lower, upper, strict=True)))]
         labels = [-1 if label == UNLABELLED else self.classes.index(label) for label in annotations.labels]
         return PreparedCase(
-            self._image(volume),
-            Boxes(annotations.boxes.lower, annotations.boxes.upper, volume.grid).to(grid),
+            image,
+            Boxes(annotations.boxes.lower, annotations.boxes.upper, source).to(grid),
             np.array(labels, dtype=np.int64),
             annotations.ignore,
             case.instances,
@@ -60,6 +70,24 @@ class PreparedStore:
         image = prepare(volume.array[...], volume.grid, self.config).image.numpy().astype(np.float16)
         _write(path, image)
         return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _part(case: Case, grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First and last voxel (exclusive) of ``grid``, the network's of the whole volume, that belong to ``case``."""
+    if case.is_whole:
+        return (0,) * grid.dims, grid.shape
+    # The outer edge of the volume, or the centre of the outermost voxel this side of a cut.
+    first = [low or -0.5 for low in case.lower]
+    last = [up - (0.5 if up == n else 1.0) for up, n in zip(case.upper, case.volume.grid.shape, strict=True)]
+    ends = grid.to_voxel(case.volume.grid.to_world(np.array([first, last], dtype=np.float64)))
+    lower = np.clip(np.ceil(ends.min(axis=0) - _SLACK_VOXEL).astype(int), 0, None)
+    upper = np.minimum(np.floor(ends.max(axis=0) + _SLACK_VOXEL).astype(int) + 1, grid.shape)
+    if (upper <= lower).any():
+        raise DatasetError(
+            f"{case.case_id} is thinner than a voxel of preprocessing.spacing={grid.spacing.tolist()}: "
+            "choose a finer one, or another data.split"
+        )
+    return tuple(lower.tolist()), tuple(upper.tolist())
 
 
 def _write(path: Path, image: np.ndarray) -> None:

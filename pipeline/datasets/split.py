@@ -13,17 +13,20 @@ from pipeline.datasets.cases import Case, make_cases
 from pipeline.datasets.looks import group_by_look
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.select import select_volumes
+from pipeline.datasets.slabs import divided
 from pipeline.errors import DatasetError
 from pipeline.volumes import Volume
 
 
 @dataclass(frozen=True, eq=False)
 class CaseSplit:
-    """Training cases are whole volumes (patches are drawn from them); the others are cases as configured."""
+    """Patches are drawn from training cases: whole volumes, or what validation leaves of them. The others are cases as
+    configured. ``masks``: the objects' masks are part of the data, not their boxes alone."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
+    masks: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -31,7 +34,7 @@ class CaseSplit:
         text = hashlib.sha256()
         for side, cases in self.sides().items():
             for case in sorted(cases, key=lambda case: case.case_id):
-                text.update(f"{side}:".encode() + case.fingerprint())
+                text.update(f"{side}:".encode() + case.fingerprint(self.masks))
         return text.hexdigest()[:16]
 
     def sides(self) -> dict[str, tuple[Case, ...]]:
@@ -53,8 +56,8 @@ class CaseSplit:
         }
 
 
-def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> CaseSplit:
-    """Choose, label and divide the volumes of an experiment.
+def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int, masks: bool = False) -> CaseSplit:
+    """Choose, label and divide the volumes of an experiment; ``masks`` as in `CaseSplit`.
 
     Raises:
         DatasetError: a side would be empty, or the index that ``split.kind: given`` relies on names none.
@@ -65,10 +68,14 @@ def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> Cas
     if empty:
         raise DatasetError(f"no volume on the {empty[0]} side of {len(chosen)} volumes: add data or change data.split")
     train, validation, test = sides
+    if isinstance(config.split, FoldSplit) and config.split.validation == "within":
+        parts = [divided(volume, config.split.validation_share) for volume in train]
+        return CaseSplit(tuple(a for a, _ in parts), tuple(b for _, b in parts), make_cases(config, test, seed), masks)
     return CaseSplit(
         tuple(Case.whole(volume) for volume in train),
         make_cases(config, validation, seed),
         make_cases(config, test, seed),
+        masks,
     )
 
 
@@ -86,6 +93,9 @@ def _by_folds(config: FoldSplit, volumes: list[Volume], seed: int) -> tuple[list
     folds: list[list[Volume]] = [[] for _ in range(config.folds)]
     for members in _dealing_order(groups, seed):
         min(folds, key=len).extend(members)
+    if config.validation == "within":
+        rest = [volume for n, fold in enumerate(folds) if n != config.fold for volume in fold]
+        return rest, rest, folds[config.fold]
     test, validation = config.fold, (config.fold + 1) % config.folds
     rest = [volume for n, fold in enumerate(folds) if n not in (test, validation) for volume in fold]
     return rest, folds[validation], folds[test]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.detector import BoxOutline, StarOutline
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.planning.device import Device
 
@@ -18,6 +19,10 @@ _PASSES = 3
 _CPU_RATE, _CPU_BYTES = 35e9, 5e9
 # Of a data-centre GPU, assumed and not fitted: a third of its usual float32 (TF32) rate, and the start of a step.
 _GPU_RATE, _GPU_BYTES, _GPU_STEP = 20e12, 500e9, 0.02
+# Rays are followed in portions (`detectors.rays`); lengths of all of them, and four more of their size in the loss.
+_RAYS_TOGETHER, _BYTES_A_RAY = 64 * 10**6, 20
+# Peaks are drawn for 64 objects at a time (`detectors.targets`), three float32 each at the most.
+_BYTES_A_PEAK = 64 * 12
 # One core cuts and varies so many values a second.
 _PREPARED = 2e7
 
@@ -25,20 +30,26 @@ _PREPARED = 2e7
 @dataclass(frozen=True)
 class Cost:
     """Of one patch: ``forward`` floating-point operations, ``kept`` bytes for the backward pass; ``weights`` in number;
-    ``values`` of its input."""
+    ``values`` of its input; ``targets`` bytes while it is worked out what the network should say, of one patch at a
+    time."""
 
     forward: int
     kept: int
     weights: int
     values: int
+    targets: int = 0
 
     def memory(self, batch: int) -> int:
         """Bytes of a training step."""
-        return int(self.kept * _PASSING) * batch + self.weights * _BYTES_A_WEIGHT
+        return int(self.kept * _PASSING) * batch + self._whatever_the_batch
 
     def largest_batch(self, device: Device) -> int:
         """How many patches fit; 0 where not even one does."""
-        return max((device.training_bytes - self.weights * _BYTES_A_WEIGHT) // int(self.kept * _PASSING), 0)
+        return max((device.training_bytes - self._whatever_the_batch) // int(self.kept * _PASSING), 0)
+
+    @property
+    def _whatever_the_batch(self) -> int:
+        return self.weights * _BYTES_A_WEIGHT + self.targets
 
     def seconds(self, device: Device, batch: int) -> float:
         """Of training on one patch, as one of a batch."""
@@ -70,13 +81,21 @@ def cost_of(config: ExperimentConfig) -> Cost:
 
     counter = FlopCounterMode(display=False)
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(patch)
+        maps = network(patch)
+    locations = maps.score.numel()
     return Cost(
         forward=int(counter.get_total_flops()),
         kept=sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own),
         weights=sum(weight.numel() for weight in network.parameters()),
         values=patch.numel(),
+        targets=_target_bytes(config.detector.outline, locations),
     )
+
+
+def _target_bytes(outline: BoxOutline | StarOutline, locations: int) -> int:
+    if isinstance(outline, StarOutline):
+        return _RAYS_TOGETHER + _BYTES_A_RAY * outline.rays * locations
+    return _BYTES_A_PEAK * locations
 
 
 def _storage(tensor: Any) -> int:

@@ -57,7 +57,7 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
     root = experiment_source(config, settings)
     ingest_archive(root, settings, progress)
     volumes = volumes_below(root, settings)
-    split = split_cases(config.data, volumes, config.seed)
+    split = split_cases(config.data, volumes, config.seed, config.uses_masks)
     check_masks(config, split)
     return ExperimentData(tuple(volumes), split)
 
@@ -96,7 +96,7 @@ def data_of(record: VersionRecord, config: ExperimentConfig, settings: Settings)
             f"the data of {record.spec} are no longer in the store of {settings.home}: {error}; "
             f"ingest {config.data.source} again"
         ) from error
-    split = split_cases(config.data, volumes, config.seed)
+    split = split_cases(config.data, volumes, config.seed, config.uses_masks)
     if split.digest != digest:
         raise DatasetError(
             f"the annotations that {record.spec} was made from have changed (digest {split.digest} instead of "
@@ -141,13 +141,15 @@ def case_rows(cases: Sequence[Case]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cases_digest(cases: Iterable[Case]) -> str:
-    """16 hex digits over cases and annotations, in any order."""
+def cases_digest(cases: Iterable[Case], masks: bool = False) -> str:
+    """16 hex digits over cases and annotations, in any order; ``masks``: over their label maps too."""
     text = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.case_id):
         marks = case.annotations
         text.update(f"{case.case_id}:{marks.labels}:{marks.ignore.tolist()}".encode())
         text.update(marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes())
+        if masks and case.volume.label_map is not None:
+            text.update(case.volume.label_map.content.encode())
     return text.hexdigest()[:16]
 
 

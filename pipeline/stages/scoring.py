@@ -71,8 +71,9 @@ def score_version(
         raise DatasetError(
             f"{record.spec} was trained on the patients of all {len(cases)} cases; a score on them would say nothing"
         )
-    key = _key(record, fair, config)
-    tags = {"cellscan.kind": "evaluate", "cellscan.model": record.spec, "cellscan.dataset_digest": cases_digest(fair)}
+    digest = cases_digest(fair, masks=config.match.kind == "mask_overlap")
+    key = _key(record, digest, config)
+    tags = {"cellscan.kind": "evaluate", "cellscan.model": record.spec, "cellscan.dataset_digest": digest}
     with tracked_run(settings, record.name, key, tags, name=f"evaluate {record.spec}") as run:
         if run.finished:
             try:
@@ -104,6 +105,6 @@ def log_evaluation(run: TrackedRun, evaluation: Evaluation) -> None:
         run.log_figures(save_figures(evaluation, Path(folder)))
 
 
-def _key(record: VersionRecord, cases: Sequence[Case], config: EvaluationConfig) -> str:
-    parts = ["evaluate", record.spec, record.run_id, cases_digest(cases), config.model_dump_json()]
+def _key(record: VersionRecord, data: str, config: EvaluationConfig) -> str:
+    parts = ["evaluate", record.spec, record.run_id, data, config.model_dump_json()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -24,7 +24,7 @@ from pipeline.errors import SourceError, StoreError
 
 # Left beside voxels that turned out to be damaged.
 DAMAGED = "damaged"
-_CRC, _KIND = "chunk_crc32", "array"
+_CRC, _KIND, _CONTENT = "chunk_crc32", "array", "content_sha256"
 # Along (k, j, i): whole-volume reads, 3D patches and single slices are all near their best (see the benchmark).
 _CHUNK_3D, _BLOCK_3D = (32, 128, 128), (16, 32, 32)
 _CHUNK_2D, _BLOCK_2D = (512, 512), (64, 512)
@@ -109,6 +109,12 @@ class StoredArray:
         """Read everything once; raise `DamagedArray` unless it is what was written."""
         self._check(tuple(slice(0, n) for n in _turned(self.shape)))
 
+    @cached_property
+    def content(self) -> str:
+        """`content_digest` of what is stored, as put down with it; of an array without, all is read."""
+        kept = self._opened.schunk.vlmeta
+        return str(kept[_CONTENT]) if _CONTENT in kept else content_digest(self)
+
     def __reduce__(self) -> tuple[Any, ...]:  # open files do not travel to workers; paths do
         return StoredArray, (self.path, self.shape, self.dtype)
 
@@ -171,7 +177,7 @@ def write_array(path: Path, voxels: Voxels) -> WrittenArray:
                 storage[region] = slab
             digest.update(hashed.result())
     with _writing():
-        _finish(path, storage)
+        _finish(path, storage, digest.hexdigest())
     return WrittenArray(path, tuple(voxels.shape), np.dtype(voxels.dtype), digest.hexdigest())
 
 
@@ -192,12 +198,13 @@ def _empty(
     )
 
 
-def _finish(path: Path, storage: Any) -> None:
+def _finish(path: Path, storage: Any, content: str) -> None:
     """The checksums, and all of it on disk."""
     chunk = storage.schunk
     sums = np.array([zlib.crc32(chunk.get_chunk(number)) for number in range(chunk.nchunks)], dtype="<u4")
     chunk.vlmeta[_CRC] = sums.tobytes()
     chunk.vlmeta[_KIND] = _kind(storage)
+    chunk.vlmeta[_CONTENT] = content
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

@@ -9,7 +9,8 @@ from pipeline.datasets.select import select_volumes
 from pipeline.datasets.split import split_cases
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
-from tests.phantoms import volume_with
+from pipeline.volumes.arrays import write_array
+from tests.phantoms import field_with_masks, volume_with
 
 
 def fields(folder, patients=10, per_patient=2, **more):
@@ -107,6 +108,26 @@ def test_any_change_of_an_annotation_changes_the_digest(tmp_path):
     plain = split_cases(config(), volumes, 0).digest
     marked = replace(volumes[0].annotations, ignore=np.array([True]))
     assert split_cases(config(), [replace(volumes[0], annotations=marked), *volumes[1:]], 0).digest != plain
+
+
+def test_a_corrected_mask_in_the_same_box_changes_the_digest_where_masks_are_used(tmp_path):
+    volumes = [field_with_masks(tmp_path, seed) for seed in range(5)]
+    corrected = np.array(volumes[0].label_map[0])
+    boxes = volumes[0].annotations.boxes
+    inner = tuple(np.round(boxes.centres[0]).astype(int))
+    assert corrected[inner] == 3
+    corrected[inner] = 0  # a hole: the box stays
+    path = tmp_path / "corrected.b2nd"
+    write_array(path, corrected[None])
+    after = [replace(volumes[0], label_map_path=path), *volumes[1:]]
+    for masks in (False, True):
+        before, now = (split_cases(config(), one, 0, masks).digest for one in (volumes, after))
+        assert (before != now) == masks
+
+
+def test_data_without_masks_keep_their_digest_where_masks_are_used(tmp_path):
+    volumes = fields(tmp_path)
+    assert split_cases(config(), volumes, 0).digest == split_cases(config(), volumes, 0, masks=True).digest
 
 
 def test_siblings_by_look_count_as_one_patient(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.detectors import rays as rays_module
 from pipeline.detectors.rays import directions, ray_lengths
 
 RAYS = 32
@@ -128,3 +129,15 @@ def test_no_place_gives_no_ray():
         torch.zeros((8, 8), dtype=torch.int32), torch.zeros((0, 2)), torch.zeros(0, dtype=torch.long), RAYS
     )
     assert none.shape == cut.shape == (0, RAYS)
+
+
+def test_rays_followed_in_small_portions_are_as_long(monkeypatch):
+    rng = np.random.default_rng(0)
+    instances = torch.as_tensor(np.kron(rng.integers(0, 3, (8, 8)), np.ones((9, 9))).astype(np.int32))
+    at = torch.nonzero(instances > 0).float()
+    owner = instances[instances > 0].long()
+    whole = ray_lengths(instances, at, owner, RAYS)
+    monkeypatch.setattr(rays_module, "_TOGETHER", 7 * RAYS)  # 7 places at a time; their number is no multiple of it
+    assert len(at) % 7
+    portions = ray_lengths(instances, at, owner, RAYS)
+    assert all(torch.equal(one, other) for one, other in zip(whole, portions, strict=True))

@@ -17,7 +17,7 @@ from pipeline.planning.network import Pixels, can_turn, design, finest_output, r
 from pipeline.planning.objects import object_facts
 from pipeline.planning.spacing import point_box, target_spacing
 from pipeline.planning.variation import augmentation
-from tests.experiments import tiny_2d
+from tests.experiments import tiny_2d, tiny_star
 from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, field, pointed, scan
 
 
@@ -178,6 +178,8 @@ def test_batch_holds_ten_objects_as_far_as_memory_allows():
     assert batch_size(large, 0.6, TWO_CORES) == 4
     assert batch_size(replace(large, kept=3 * GIB), 60, TWO_CORES) == 0
     assert batch_size(replace(large, kept=3 * GIB), 60, LARGE_GPU) == 8
+    # Targets are worked out for one patch at a time: 1.5 GB less for the patches, which leaves 4.
+    assert replace(large, targets=1500 * 10**6).largest_batch(TWO_CORES) == 4
 
 
 def test_time_is_spent_on_patches(tmp_path):
@@ -219,6 +221,10 @@ def test_kept_bytes_follow_the_voxels_of_a_patch():
     assert four.kept / one.kept == pytest.approx(4, rel=0.02)
     assert four.forward / one.forward == pytest.approx(4, rel=0.02)
     assert four.weights == one.weights
+    # Peaks of 64 objects at a time on 16 x 16 locations, three float32 each.
+    assert (one.targets, four.targets) == (64 * 16 * 16 * 12, 64 * 32 * 32 * 12)
+    # Rays in portions of 64 MB, and five float32 for each of 32 rays from 16 x 16 locations.
+    assert cost_of(tiny_star()).targets == 64 * 10**6 + 16 * 16 * 32 * 20
     # At least what the first residual unit puts out: 8 channels of 32 x 32 float32.
     assert one.kept > 8 * 32 * 32 * 4
 

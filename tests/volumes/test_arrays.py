@@ -107,3 +107,16 @@ def test_an_open_array_travels_to_another_process(tmp_path):
     stored = StoredArray.open(tmp_path / "a")
     stored[0]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(stored)), voxels)
+
+
+def test_the_digest_of_the_content_is_kept_beside_it_and_computed_where_it_is_not(tmp_path):
+    import blosc2
+
+    voxels = np.arange(60, dtype=np.int32).reshape(1, 5, 4, 3)
+    written = write_array(tmp_path / "a.b2nd", voxels)
+    assert StoredArray.open(written.path).content == written.content == content_digest(voxels)
+    opened = blosc2.open(str(written.path), mode="a")
+    opened.schunk.vlmeta["content_sha256"] = "put down"
+    assert StoredArray.open(written.path).content == "put down"  # nothing is read
+    del opened.schunk.vlmeta["content_sha256"]
+    assert StoredArray.open(written.path).content == written.content

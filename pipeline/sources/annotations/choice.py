@@ -100,7 +100,8 @@ def _label_map(one: StoredLabelMap, grid: Grid, classes: Classes, generic: str) 
     labels = tuple(_class_of(int(value), one, classes, generic) for value in one.values)
     as_it_is = lattice.unchanged and one.grid.shape == grid.shape
     label_map = one.path if as_it_is else lattice.label_map(StoredArray.open(one.path)[0])
-    return Placed(Annotations.of(lattice.boxes(one.boxes), labels), one.notes, label_map)
+    ignore = np.array([int(value) in one.ignore for value in one.values], dtype=bool)
+    return Placed(Annotations(lattice.boxes(one.boxes), labels, ignore), one.notes, label_map)
 
 
 def _class_of(value: int, one: StoredLabelMap, classes: Classes, generic: str) -> str:

@@ -7,8 +7,8 @@ How values become objects:
 - ``mask``: the same, but a map with a single positive value says only "lesion or not": in 3D it is one object (one
   file a lesion, of several pieces maybe), in 2D its 8-connected components are the objects. Files in a folder
   ``mask(s)``, or named ``mask…``.
-- ``lesions``: every 26-connected component of at least 5 voxels is one object (the rule that the MS lesion consensus
-  is published with). Files named ``lesions``.
+- ``lesions``: every 26-connected component is one object; one below 5 voxels is to be ignored, neither missed nor
+  false (the rule that the MS lesion consensus is published with). Files named ``lesions``.
 """
 
 from pathlib import Path
@@ -50,7 +50,15 @@ def _of(
 ) -> LabelMapSet:
     """``labels`` are the file's own names of values: they stay on the values they were given for."""
     label_map = _whole_numbers(values)
-    return LabelMapSet(BESIDE, label_map if labels else _objects(label_map, rule), grid, labels or {}, notes)
+    if labels:
+        return LabelMapSet(BESIDE, label_map, grid, labels, notes)
+    objects = _objects(label_map, rule)
+    return LabelMapSet(BESIDE, objects, grid, {}, notes, _too_small(objects) if rule == "lesions" else frozenset())
+
+
+def _too_small(objects: LabelMap) -> frozenset[int]:
+    """The objects below `SMALLEST_LESION_VOXELS`."""
+    return frozenset(np.flatnonzero(np.bincount(objects.ravel()) < SMALLEST_LESION_VOXELS).tolist()) - {0}
 
 
 def _read(path: Path) -> tuple[np.ndarray, Grid]:
@@ -115,11 +123,7 @@ def _objects(labels: LabelMap, rule: LabelRule) -> LabelMap:
 
     binary = rule != "instances" and len(np.unique(labels[labels > 0])) <= 1
     if rule == "lesions":
-        joined, count = ndimage.label(labels > 0, np.ones((3,) * labels.ndim))
-        sizes = np.bincount(joined.ravel(), minlength=count + 1)
-        large = sizes >= SMALLEST_LESION_VOXELS
-        large[0] = False
-        return np.where(large, np.cumsum(large), 0)[joined].astype(np.int32)
+        return ndimage.label(labels > 0, np.ones((3,) * labels.ndim))[0].astype(np.int32)
     if binary and labels.ndim == 2:
         return ndimage.label(labels > 0, np.ones((3, 3)))[0].astype(np.int32)
     if binary:

@@ -113,7 +113,8 @@ class LabelMapSet:
     """A raster in its own grid.
 
     ``label_map`` is ``(i, j, k)`` or ``(i, j)``: 0 is background, each positive value one object. ``labels`` holds the
-    class of each value; values without one, or with an empty one, take the generic label of the image.
+    class of each value; values without one, or with an empty one, take the generic label of the image. ``ignore`` are
+    the values of objects that are neither missed when not found, nor false when found.
     """
 
     reference: Reference
@@ -121,6 +122,7 @@ class LabelMapSet:
     grid: Grid
     labels: dict[int, str]
     notes: tuple[str, ...] = ()
+    ignore: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if self.label_map.dtype.kind not in "iu" or self.label_map.shape != self.grid.shape:

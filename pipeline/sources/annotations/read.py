@@ -26,7 +26,8 @@ class StoredLabelMap:
     """A label map that the child wrote to ``path`` (`write_array`, with a leading axis of 1), and its objects.
 
     ``boxes`` lie on the map's own grid, one for each of ``values`` ``(n,)``, ascending, as the file holds them; where
-    they are too large to count through, the written map holds 1 … n instead. ``labels`` as in `LabelMapSet`.
+    they are too large to count through, the written map holds 1 … n instead. ``labels`` and ``ignore`` as in
+    `LabelMapSet`.
     """
 
     reference: Reference
@@ -35,6 +36,7 @@ class StoredLabelMap:
     values: np.ndarray
     labels: dict[int, str]
     notes: tuple[str, ...] = ()
+    ignore: frozenset[int] = frozenset()
 
     @property
     def grid(self) -> Grid:
@@ -139,6 +141,7 @@ def _set_to_json(one: MarkSet | LabelMapSet | Refused, out: Path) -> dict[str, A
         "upper": boxes.upper.tolist(),
         "values": (values if originals is None else originals).tolist(),
         "labels": {str(value): label for value, label in one.labels.items()},
+        "ignore": sorted(one.ignore),
     }
 
 
@@ -166,7 +169,8 @@ def _set_from_json(raw: dict[str, Any], marks: Iterator[Mark]) -> MarkSet | Stor
     lower, upper = (np.array(raw[edge], dtype=float).reshape(-1, grid.dims) for edge in ("lower", "upper"))
     labels = {int(value): label for value, label in raw["labels"].items()}
     values = np.array(raw["values"], dtype=np.int64)
-    return StoredLabelMap(reference, Path(raw["array"]), Boxes(lower, upper, grid), values, labels, notes)
+    ignore = frozenset(raw["ignore"])
+    return StoredLabelMap(reference, Path(raw["array"]), Boxes(lower, upper, grid), values, labels, notes, ignore)
 
 
 def _table_to_json(table: Table) -> dict[str, Any]:

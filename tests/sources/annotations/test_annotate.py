@@ -224,13 +224,14 @@ def test_mask_that_lies_beside_its_image_is_quarantined(archive, settings):
 def test_lesions_belong_to_the_only_image_beside_them(archive, settings):
     lesions = np.zeros((12, 8, 6), dtype=np.uint8)
     lesions[2:4, 2:5, 1:3] = 1
-    lesions[9, 6, 4] = 1  # a single voxel is no lesion
+    lesions[9, 6, 4] = 1  # a single voxel does not count
     write_nifti(archive / "p" / "flair.nii.gz", oblique_voxels(), awkward_affine())
     write_nifti(archive / "p" / "lesions.nii.gz", lesions, awkward_affine())
     _, (volume,) = _ingest(archive, settings)
-    assert volume.annotations.labels == ("lesion",)
-    assert volume.annotations.boxes.lower.tolist() == [[1.5, 1.5, 0.5]]
-    assert volume.annotations.boxes.upper.tolist() == [[3.5, 4.5, 2.5]]
+    assert volume.annotations.labels == ("lesion", "lesion")
+    assert volume.annotations.ignore.tolist() == [False, True]
+    assert volume.annotations.boxes.lower.tolist() == [[1.5, 1.5, 0.5], [8.5, 5.5, 3.5]]
+    assert volume.annotations.boxes.upper.tolist() == [[3.5, 4.5, 2.5], [9.5, 6.5, 4.5]]
 
 
 # --- indexes ---------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def _pieces_3d():
     voxels = np.zeros((10, 8, 6), dtype=np.uint8)
     voxels[1:3, 1:3, 1:3] = 1  # 8 voxels
     voxels[3, 3, 3] = 1  # touches by a corner: 26-connected
-    voxels[7:9, 5:7, 4] = 1  # 4 voxels: too few to be a lesion
+    voxels[7:9, 5:7, 4] = 1  # 4 voxels: too few to count
     return voxels
 
 
@@ -46,11 +46,18 @@ def test_binary_3d_mask_is_one_object(tmp_path):
     np.testing.assert_allclose(one.grid.affine, awkward_affine(), atol=1e-6)
 
 
-def test_lesions_are_26_connected_and_at_least_5_voxels(tmp_path):
+def test_lesions_are_26_connected_and_those_below_5_voxels_are_to_be_ignored(tmp_path):
     path = write_nifti(tmp_path / "a.nii.gz", _pieces_3d(), awkward_affine())
     one = _read(path, "lesions", tmp_path / "out")
-    assert (one.boxes.lower.tolist(), one.boxes.upper.tolist()) == ([[0.5, 0.5, 0.5]], [[3.5, 3.5, 3.5]])
-    assert (read_label_map(path, "lesions")[0].label_map > 0).sum() == 9
+    assert one.boxes.lower.tolist() == [[0.5, 0.5, 0.5], [6.5, 4.5, 3.5]]
+    assert one.boxes.upper.tolist() == [[3.5, 3.5, 3.5], [8.5, 6.5, 4.5]]
+    assert one.ignore == {2}
+
+
+def test_lesions_without_background_are_one_object(tmp_path):
+    path = write_nifti(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8), np.eye(4))
+    one = _read(path, "lesions", tmp_path / "out")
+    assert (one.values.tolist(), one.ignore) == ([1], frozenset())
 
 
 def test_labels_beyond_a_million_keep_their_values(tmp_path):
