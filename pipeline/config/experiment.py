@@ -84,6 +84,11 @@ class ExperimentConfig(Config):
         """Of first weights and patches; ``seed`` alone divides the data, cuts windows and draws bootstrap rounds."""
         return self.seed if self.training.seed is None else self.training.seed
 
+    @property
+    def epoch_steps(self) -> int:
+        """Optimisation steps of an epoch; its last batch may be smaller."""
+        return -(-self.sampling.samples_per_epoch // self.training.batch_size)
+
     def digest(self) -> str:
         """16 hex digits that name this configuration."""
         tree = self.model_dump(mode="json")

@@ -13,6 +13,7 @@ from pipeline.datasets.cases import Case, make_cases
 from pipeline.datasets.looks import group_by_look
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.select import select_volumes
+from pipeline.datasets.share import part_of
 from pipeline.errors import DatasetError
 from pipeline.volumes import Volume
 
@@ -53,8 +54,14 @@ class CaseSplit:
         }
 
 
-def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> CaseSplit:
+def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int, share_seed: int | None = None) -> CaseSplit:
     """Choose, label and divide the volumes of an experiment.
+
+    Args:
+        config: what to choose and how to divide it.
+        volumes: all there are.
+        seed: of the division and of windows.
+        share_seed: draws the patients of ``data.share``; by default ``seed``. The other sides do not depend on it.
 
     Raises:
         DatasetError: a side would be empty, or the index that ``split.kind: given`` relies on names none.
@@ -65,8 +72,9 @@ def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> Cas
     if empty:
         raise DatasetError(f"no volume on the {empty[0]} side of {len(chosen)} volumes: add data or change data.split")
     train, validation, test = sides
+    used = part_of(train, config.share, seed if share_seed is None else share_seed)
     return CaseSplit(
-        tuple(Case.whole(volume) for volume in train),
+        tuple(Case.whole(volume) for volume in used),
         make_cases(config, validation, seed),
         make_cases(config, test, seed),
     )
