@@ -6,13 +6,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.artifacts import show_curve, show_evaluation
-from flows.parameters import Experiment, Version
+from flows.parameters import Experiment
 from flows.retry import tracked_stage
 from flows.surroundings import progress
 from pipeline.config import ExperimentConfig
 from pipeline.settings import Settings
 
 Shares = Annotated[list[float], Field(min_length=2, description="of the training patients, 1 among them")]
+Source = Annotated[str | None, Field(description="as training.initial_weights; empty: the experiment's, or ImageNet")]
 Seeds = Annotated[int, Field(ge=1, description="how many trainings each")]
 _SHARES = [0.05, 0.1, 0.25, 0.5, 1.0]
 
@@ -30,7 +31,7 @@ def _train(config: ExperimentConfig, parent: str) -> str:
 @flow(name="transfer_curve")
 def transfer_curve(
     experiment: Experiment,
-    source: Version | None = None,
+    source: Source = None,
     shares: Shares = _SHARES,
     seeds: Seeds = 3,
     steps_by_data: bool = False,

@@ -20,7 +20,7 @@ def transfer_curve(
         typer.Option(
             "--from",
             metavar="VERSION",
-            help="Version to transfer from: name/3 or name@champion.",
+            help="What to transfer from, as training.initial_weights: name/3, name@champion.",
             show_default="the experiment's initial weights, or ImageNet",
         ),
     ] = None,
@@ -67,7 +67,7 @@ def curve_lines(found: "TransferCurve") -> list[str]:
     head = (
         f"{found.name} from scratch and transferred from {found.source}, {seeds}; {curve.primary} on "
         f"{curve.counts['cases']} test cases of {curve.counts['patients']} patients with "
-        f"{curve.confidence:.0%} intervals by patient and seed{again}"
+        f"{curve.confidence:.0%} intervals by {curve.drawn}{again}"
     )
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells]
     return [

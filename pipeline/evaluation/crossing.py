@@ -1,12 +1,13 @@
 """Where one training reaches the quality of another: at which share of the data, at which share of the steps."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import numpy as np
 
+NOT_REACHED = "not reached"
 _ROUNDING = 1e-12  # equal figures may differ in the last bits
 
 
@@ -40,6 +41,14 @@ class Crossing:
     def unknown(cls) -> Self:
         return cls(math.nan, math.nan, math.nan, math.nan, math.nan)
 
+    def to_json(self) -> dict[str, float | str]:
+        """JSON has no infinity: it says ``not reached`` instead."""
+        return {name: NOT_REACHED if math.isinf(value) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, float | str]) -> Self:
+        return cls(**{name: math.inf if value == NOT_REACHED else float(value) for name, value in raw.items()})
+
     def __str__(self) -> str:
         if math.isnan(self.share):
             return "–"
@@ -49,7 +58,7 @@ class Crossing:
 
     def _told(self, share: float) -> str:
         if math.isinf(share):
-            return "not reached"
+            return NOT_REACHED
         return f"{'≤ ' if share <= self.smallest else ''}{100 * share:.3g}%"
 
 

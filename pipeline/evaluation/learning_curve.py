@@ -34,6 +34,7 @@ from pipeline.evaluation.uncertainty import FEWEST_PATIENTS, expanded_tail, inte
 Way = Literal["scratch", "transferred"]
 WAYS: tuple[Way, Way] = ("scratch", "transferred")
 SCRATCH, TRANSFERRED = WAYS
+_NEEDED = ("needed_data", "needed_steps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,11 @@ class LearningCurve:
         return tuple(point.share for point in self.curves[SCRATCH])
 
     @property
+    def drawn(self) -> str:
+        """What intervals are made over."""
+        return "patient and seed" if len(self.seeds) > 1 else "patient"
+
+    @property
     def reference(self) -> Estimate:
         """Scratch with everything."""
         return self.curves[SCRATCH][-1].figure
@@ -122,7 +128,8 @@ class LearningCurve:
         return pd.DataFrame(rows + gains)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        needed = {name: getattr(self, name).to_json() for name in _NEEDED}
+        return asdict(self) | needed
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -140,7 +147,7 @@ class LearningCurve:
             "curves": curves,
             "gains": tuple(Estimate(**one) for one in raw["gains"]),
             "validated": validated,
-            **{name: Crossing(**raw[name]) for name in ("needed_data", "needed_steps")},
+            **{name: Crossing.from_json(raw[name]) for name in _NEEDED},
         }
         return cls(**(raw | own))
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 from pipeline.evaluation.crossing import Crossing
 from pipeline.evaluation.learning_curve import SCRATCH, TRANSFERRED, WAYS, LearningCurve, Point, Validated
 from pipeline.reporting.drawing import BLUE, GREY, ORANGE, blank, plain, png, without_frame
-from pipeline.reporting.naming import metric_name
+from pipeline.reporting.naming import counted, metric_name
 
 _COLOURS = {SCRATCH: ORANGE, TRANSFERRED: BLUE}
 _MARKS = {SCRATCH: "s", TRANSFERRED: "o"}
@@ -32,7 +32,7 @@ def learning_curve_png(name: str, source: str, curve: LearningCurve, sizes: Sequ
     figure.suptitle(
         plain(
             f"{name}: {counts['cases']} test cases of {counts['patients']} patients, {counts['objects']} objects; "
-            f"{len(curve.seeds)} seeds; bands: {curve.confidence:.0%} intervals by patient and seed"
+            f"{counted(len(curve.seeds), 'seed')}; bands: {curve.confidence:.0%} intervals by {curve.drawn}"
         ),
         x=0.01,
         ha="left",
@@ -53,7 +53,7 @@ def _draw_data(axes: Axes, curve: LearningCurve, sizes: Sequence[Mapping[str, fl
     told = [_told(share, size) for share, size in zip(curve.shares, sizes, strict=True)]
     axes.set_xticks(curve.shares, told, fontsize=8)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(plain(f"share of the training patients\n{_goal(curve.needed_data)}"), fontsize=9)
+    axes.set_xlabel(plain(f"share of the training patients\n{_met(curve.needed_data)}"), fontsize=9)
     axes.set_ylabel(f"{plain(metric_name(curve.primary))} on test data", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     _finish(axes)
@@ -83,7 +83,7 @@ def _draw_steps(axes: Axes, curve: LearningCurve) -> None:
         _mark(axes, curve.needed_steps.share * curve.steps, target)
     axes.set_xlim(0, curve.steps)
     axes.set_title("thin: each seed; thick: the detectors kept so far, their mean", loc="right", fontsize=8)
-    axes.set_xlabel(plain(f"training steps with all data\n{_goal(curve.needed_steps)}"), fontsize=9)
+    axes.set_xlabel(plain(f"training steps with all data\n{_met(curve.needed_steps)}"), fontsize=9)
     axes.set_ylabel(f"{plain(metric_name(curve.primary))} on validation data", fontsize=9)
     _finish(axes)
 
@@ -91,7 +91,7 @@ def _draw_steps(axes: Axes, curve: LearningCurve) -> None:
 def _validations(axes: Axes, validated: Validated, colour: str) -> None:
     """Thin: each seed's validations; thick: the mean of the detectors kept so far."""
     for row in validated.each:
-        axes.plot(validated.steps, row, color=colour, linewidth=0.8, alpha=0.5)
+        axes.plot(validated.steps, row, color=colour, marker=".", linewidth=0.8, alpha=0.5)
     if validated.steps:
         axes.plot(validated.steps, validated.kept.mean(axis=0), color=colour, linewidth=2, drawstyle="steps-post")
 
@@ -103,8 +103,8 @@ def _mark(axes: Axes, place: float, height: float) -> None:
         axes.plot(place, height, "D", markerfacecolor="white", markeredgecolor=BLUE, markersize=8, zorder=5)
 
 
-def _goal(needed: Crossing) -> str:
-    return f"transferred as good as scratch with everything: {needed}"
+def _met(needed: Crossing) -> str:
+    return f"dashed line met: {needed}"
 
 
 def _told(share: float, size: Mapping[str, float]) -> str:

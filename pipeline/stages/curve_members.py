@@ -13,6 +13,7 @@ from pipeline.stages.train_group import member_config
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 IMAGENET = "ImageNet weights"
+_OF_TRANSFER = ("frozen_stages", "layer_decay")  # without weights to keep, what is frozen would stay random
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _start(training: dict[str, Any], backbone: dict[str, Any], way: Way) -> None
     """Set what a training of this way begins with."""
     if way == SCRATCH:
         training["initial_weights"] = None
+        for name in _OF_TRANSFER:
+            training.pop(name, None)
         if "pretrained" in backbone:
             backbone["pretrained"] = False
     elif training["initial_weights"] is None:

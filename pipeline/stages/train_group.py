@@ -180,7 +180,7 @@ def member_config(config: ExperimentConfig, fold: int | None, seed: int) -> Expe
 def with_fixed_weights(config: ExperimentConfig, settings: Settings) -> ExperimentConfig:
     """An alias may move while a group is trained; all its members start from the same weights."""
     named = config.training.initial_weights
-    if named is None or "@" not in named:
+    if named is None or "@" not in named or named.startswith(("/", ".", "~")):
         return config
     tree = config.model_dump()
     tree["training"]["initial_weights"] = resolve(settings, named).spec

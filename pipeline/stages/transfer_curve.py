@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import pandas as pd
@@ -56,7 +56,8 @@ class TransferCurve:
         return learning_curve_png(self.name, self.source, self.curve, self.sizes)
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return own | {"curve": self.curve.to_json()}
 
 
 def transfer_curve(
