@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.sources.ingest import IngestSummary
     from pipeline.stages.detect import DetectSummary
     from pipeline.stages.train_group import TrainedGroup
+    from pipeline.stages.transfer_curve import TransferCurve
 
 
 def show_ingest(summary: "IngestSummary") -> None:
@@ -36,6 +37,21 @@ def show_group(group: "TrainedGroup") -> None:
     """The figures of all folds and seeds together."""
     what = f"{', '.join(group.versions)}: together, with intervals"
     create_table_artifact(_rows(group.metrics), key=_key("group", group.name), description=what)
+
+
+def show_curve(found: "TransferCurve") -> None:
+    """Both ways at each share of the data, and their picture."""
+    name = _key("transfer-curve", found.name)
+    rows = [
+        {"share": _number(point.share), "way": way, "value": _number(f.value), "lower": _number(f.lower)}
+        | {"upper": _number(f.upper)}
+        for way, points in found.curve.curves.items()
+        for point in points
+        for f in (point.figure,)
+    ]
+    needed = f"{found.curve.needed_data} of the data, {found.curve.needed_steps} of the steps"
+    create_table_artifact(rows, key=name, description=f"{found.name}, transferred from {found.source}: {needed}")
+    _picture(f"{name}-picture", found.picture, f"{found.name} from scratch and transferred")
 
 
 def show_comparison(comparison: "Comparison") -> None:

@@ -33,7 +33,16 @@ class Deployment(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     flow: Literal[
-        "ingest", "train", "train_group", "evaluate", "compare", "promote", "detect", "report", "scan_to_report"
+        "ingest",
+        "train",
+        "train_group",
+        "transfer_curve",
+        "evaluate",
+        "compare",
+        "promote",
+        "detect",
+        "report",
+        "scan_to_report",
     ]
     description: str
     cron: str

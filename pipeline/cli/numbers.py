@@ -1,4 +1,4 @@
-"""How a user names folds and seeds."""
+"""How a user names folds, seeds and shares of the data."""
 
 import re
 from typing import Literal
@@ -26,6 +26,18 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         ConfigError: it is something else.
     """
     return None if text is None else _numbers("--seeds", text, "numbers such as 0,1,2")
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """``0.05,0.25,1``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--shares takes shares of the data such as 0.05,0.25,1, got {text!r}") from error
 
 
 def _numbers(option: str, text: str, expected: str) -> tuple[int, ...]:

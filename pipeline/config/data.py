@@ -81,6 +81,14 @@ class DataConfig(Config):
     )
     split: Annotated[FoldSplit | GivenSplit, Field(discriminator="kind")] = FoldSplit()
     cases: Annotated[WholeVolumes | RandomOffsetWindows, Field(discriminator="kind")] = WholeVolumes()
+    # All of it is not written down: experiments from before there were shares keep their digest.
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        exclude_if=lambda share: share == 1,
+        description="share of the training side's patients (or looks) that is used, drawn by the training's seed",
+    )
 
     @model_validator(mode="after")
     def _slabs_of_whole_volumes(self) -> "DataConfig":

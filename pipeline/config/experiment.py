@@ -111,6 +111,11 @@ class ExperimentConfig(Config):
         """Whether masks are learnt or judged by, and not boxes alone."""
         return isinstance(self.detector.outline, StarOutline) or self.evaluation.match.kind == "mask_overlap"
 
+    @property
+    def epoch_steps(self) -> int:
+        """Optimisation steps of an epoch; its last batch may be smaller."""
+        return -(-self.sampling.samples_per_epoch // self.training.batch_size)
+
     def digest(self) -> str:
         """16 hex digits that name this configuration."""
         tree = self.model_dump(mode="json")

@@ -13,6 +13,7 @@ from pipeline.datasets.cases import Case, make_cases
 from pipeline.datasets.looks import group_by_look
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.select import select_volumes
+from pipeline.datasets.share import part_of
 from pipeline.datasets.slabs import divided
 from pipeline.errors import DatasetError
 from pipeline.volumes import Volume
@@ -56,8 +57,21 @@ class CaseSplit:
         }
 
 
-def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int, masks: bool = False) -> CaseSplit:
-    """Choose, label and divide the volumes of an experiment; ``masks`` as in `CaseSplit`.
+def split_cases(
+    config: DataConfig,
+    volumes: Sequence[Volume],
+    seed: int,
+    share_seed: int | None = None,
+    masks: bool = False,
+) -> CaseSplit:
+    """Choose, label and divide the volumes of an experiment.
+
+    Args:
+        config: what to choose and how to divide it.
+        volumes: all there are.
+        seed: of the division and of windows.
+        share_seed: draws the patients of ``data.share``; by default ``seed``. The other sides do not depend on it.
+        masks: as in `CaseSplit`.
 
     Raises:
         DatasetError: a side would be empty, or the index that ``split.kind: given`` relies on names none.
@@ -68,11 +82,17 @@ def split_cases(config: DataConfig, volumes: Sequence[Volume], seed: int, masks:
     if empty:
         raise DatasetError(f"no volume on the {empty[0]} side of {len(chosen)} volumes: add data or change data.split")
     train, validation, test = sides
+    used = part_of(train, config.share, seed if share_seed is None else share_seed)
     if isinstance(config.split, FoldSplit) and config.split.validation == "within":
-        parts = [divided(volume, config.split.validation_share) for volume in train]
-        return CaseSplit(tuple(a for a, _ in parts), tuple(b for _, b in parts), make_cases(config, test, seed), masks)
+        within = config.split.validation_share
+        return CaseSplit(
+            tuple(divided(volume, within)[0] for volume in used),
+            tuple(divided(volume, within)[1] for volume in train),
+            make_cases(config, test, seed),
+            masks,
+        )
     return CaseSplit(
-        tuple(Case.whole(volume) for volume in train),
+        tuple(Case.whole(volume) for volume in used),
         make_cases(config, validation, seed),
         make_cases(config, test, seed),
         masks,

@@ -59,6 +59,11 @@ def interval(value: float, rounds: np.ndarray, confidence: float, patients: int)
         return Estimate(np.nan, np.nan, np.nan)
     if patients < FEWEST_PATIENTS or len(there) == 0 or np.ptp(there) <= _NO_SPREAD:
         return Estimate(value, np.nan, np.nan)
-    tail = ndtr(np.sqrt(patients / (patients - 1)) * stdtrit(patients - 1, (1 - confidence) / 2))
+    tail = expanded_tail(patients, confidence)
     lower, upper = np.quantile(there, [tail, 1 - tail])
     return Estimate(value, float(lower), float(upper))
+
+
+def expanded_tail(patients: int, confidence: float) -> float:
+    """Which share of bootstrap rounds lies beyond each end of an interval."""
+    return float(ndtr(np.sqrt(patients / (patients - 1)) * stdtrit(patients - 1, (1 - confidence) / 2)))

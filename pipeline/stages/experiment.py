@@ -21,7 +21,7 @@ from pipeline.tracking.registry import VersionRecord
 from pipeline.tracking.run import run_folder
 from pipeline.volumes import Volume
 
-DATASETS, VOLUMES = "datasets", "volumes.json"
+DATASETS, VOLUMES, SPLIT = "datasets", "volumes.json", "split.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
     root = experiment_source(config, settings)
     ingest_archive(root, settings, progress)
     volumes = volumes_below(root, settings)
-    split = split_cases(config.data, volumes, config.seed, config.uses_masks)
+    split = split_cases(config.data, volumes, config.seed, config.training_seed, config.uses_masks)
     check_masks(config, split)
     return ExperimentData(tuple(volumes), split)
 
@@ -96,7 +96,7 @@ def data_of(record: VersionRecord, config: ExperimentConfig, settings: Settings)
             f"the data of {record.spec} are no longer in the store of {settings.home}: {error}; "
             f"ingest {config.data.source} again"
         ) from error
-    split = split_cases(config.data, volumes, config.seed, config.uses_masks)
+    split = split_cases(config.data, volumes, config.seed, config.training_seed, config.uses_masks)
     if split.digest != digest:
         raise DatasetError(
             f"the annotations that {record.spec} was made from have changed (digest {split.digest} instead of "

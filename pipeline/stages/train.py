@@ -11,7 +11,15 @@ from pipeline.evaluation import Evaluation, evaluate
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
-from pipeline.stages.experiment import DATASETS, VOLUMES, ExperimentData, case_rows, experiment_data, volumes_record
+from pipeline.stages.experiment import (
+    DATASETS,
+    SPLIT,
+    VOLUMES,
+    ExperimentData,
+    case_rows,
+    experiment_data,
+    volumes_record,
+)
 from pipeline.stages.explaining import log_translation
 from pipeline.stages.scoring import EVALUATION, log_evaluation, own_evaluation
 from pipeline.tracking.dataset import CaseTable
@@ -51,12 +59,17 @@ class TrainedVersion:
 
 
 def train_version(
-    config: ExperimentConfig, settings: Settings, progress: Progress | None = None, parent: str | None = None
+    config: ExperimentConfig,
+    settings: Settings,
+    progress: Progress | None = None,
+    parent: str | None = None,
+    shift: bool = True,
 ) -> TrainedVersion:
     """Train an experiment on what its folder holds now, evaluate it on its test cases, register it.
 
     The work is named by configuration, data and the weights it starts from. Stopped anywhere and started again it
     continues; finished, it is given back as it is. ``parent`` is the MLflow run of the folds or seeds it is one of.
+    Without ``shift`` the translation test is left until somebody asks for the version's explanation.
 
     Raises:
         SourceError: the experiment's folder is not there.
@@ -92,7 +105,8 @@ def train_version(
         test = CaseTable(config.name, evaluation.test_set, "test", case_rows(data.split.test))
         run.link_figures(resolve(settings, evaluation.version).model_id, test)
         log_evaluation(run, evaluation)
-        log_translation(run, bundle, data.split.test, settings, progress)
+        if shift:
+            log_translation(run, bundle, data.split.test, settings, progress)
         run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
     return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
 
@@ -125,7 +139,7 @@ def _log_start(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) 
             context = {"train": "training"}.get(side, side)
             run.log_cases(CaseTable(config.name, data.split.digest, context, case_rows(cases)))
     run.log_json(f"{DATASETS}/{VOLUMES}", volumes_record(data))
-    run.log_json(f"{DATASETS}/split.json", data.split.summary())
+    run.log_json(f"{DATASETS}/{SPLIT}", data.split.summary())
 
 
 def _epoch_figures(figures: dict[str, float]) -> dict[str, float]:
@@ -163,7 +177,8 @@ def _version_tags(tags: dict[str, str], evaluation: Evaluation) -> dict[str, str
 def _title(config: ExperimentConfig, key: str) -> str:
     split = config.data.split
     fold = f" fold {split.fold}" if isinstance(split, FoldSplit) else ""
-    return f"train {config.name}{fold} seed {config.training_seed} {key[:6]}"
+    share = f" share {config.data.share:g}" if config.data.share < 1 else ""
+    return f"train {config.name}{fold}{share} seed {config.training_seed} {key[:6]}"
 
 
 def _finished(config: ExperimentConfig, run: TrackedRun, settings: Settings) -> TrainedVersion:

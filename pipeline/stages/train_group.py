@@ -92,7 +92,7 @@ def train_group(
         TrackingError: another process is at the same work.
     """
     prepare(settings, progress)
-    config = _with_fixed_weights(config, settings)
+    config = with_fixed_weights(config, settings)
     members = members_of(config, folds, seeds)
     data = experiment_data(config, settings, progress)
     key = _key(members, data.split.digest)
@@ -101,7 +101,7 @@ def train_group(
             return _finished(config.name, run, settings)
         each = train_one or (lambda one, parent: train_version(one, settings, progress, parent).spec)
         trained = [(member, resolve(settings, each(member.config, run.run_id))) for member in members]
-        _check_same_data([record for _, record in trained], settings)
+        check_same_data([record for _, record in trained], settings)
         children = [Child(member.fold, member.seed, own_evaluation(record, settings)) for member, record in trained]
         pooled = pool(children, config.evaluation, config.data.classes, config.seed)
         rows = tuple(child_row(child, record.run_id) for child, (_, record) in zip(children, trained, strict=True))
@@ -139,7 +139,7 @@ def members_of(config: ExperimentConfig, folds: Folds | None, seeds: Sequence[in
     else:
         numbers = [None]
     chosen = _each_once("seed", [config.training_seed] if seeds is None else list(seeds))
-    return tuple(Member(fold, seed, _member_config(config, fold, seed)) for fold in numbers for seed in chosen)
+    return tuple(Member(fold, seed, member_config(config, fold, seed)) for fold in numbers for seed in chosen)
 
 
 def child_row(child: Child, run_id: str) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _each_once(what: str, numbers: list[int]) -> list[int]:
     return numbers
 
 
-def _member_config(config: ExperimentConfig, fold: int | None, seed: int) -> ExperimentConfig:
+def member_config(config: ExperimentConfig, fold: int | None, seed: int) -> ExperimentConfig:
     tree = config.model_dump()
     if fold is not None:
         tree["data"]["split"]["fold"] = fold
@@ -177,10 +177,10 @@ def _member_config(config: ExperimentConfig, fold: int | None, seed: int) -> Exp
     return ExperimentConfig.model_validate(tree)
 
 
-def _with_fixed_weights(config: ExperimentConfig, settings: Settings) -> ExperimentConfig:
+def with_fixed_weights(config: ExperimentConfig, settings: Settings) -> ExperimentConfig:
     """An alias may move while a group is trained; all its members start from the same weights."""
     named = config.training.initial_weights
-    if named is None or "@" not in named:
+    if named is None or "@" not in named or named.startswith(("/", ".", "~")):
         return config
     tree = config.model_dump()
     tree["training"]["initial_weights"] = resolve(settings, named).spec
@@ -219,7 +219,7 @@ def _listed(members: Sequence[Member], what: str) -> str:
     return ",".join(str(one) for one in dict.fromkeys(getattr(member, what) for member in members) if one is not None)
 
 
-def _check_same_data(records: Sequence[VersionRecord], settings: Settings) -> None:
+def check_same_data(records: Sequence[VersionRecord], settings: Settings) -> None:
     """Each training takes in what is new in the folder: what came between two of them is not what the others saw."""
     kept = [run_folder(settings, record.run_id, DATASETS) / VOLUMES for record in records]
     volumes = {tuple(json.loads(path.read_text(encoding="utf-8"))["volume_ids"]) for path in kept}

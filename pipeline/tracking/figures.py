@@ -3,14 +3,18 @@
 ``f1``, ``f1_lower``, ``f1_upper``; in a part of the test set ``strata.size.small.f1``; of a comparison
 ``difference_f1``, ``p_f1``, ``detectable_f1`` and ``difference_strata.size.small.f1``, ``p_strata.size.small.f1``,
 ``p_adjusted_strata.size.small.f1``. A group of folds and seeds has ``f1`` and its interval over all of them, and
-``f1_fold_mean f1_fold_sd f1_fold_min f1_fold_max`` over its folds, ``f1_seed_…`` over its seeds.
+``f1_fold_mean f1_fold_sd f1_fold_min f1_fold_max`` over its folds, ``f1_seed_…`` over its seeds. A transfer curve has
+``scratch_f1``, ``transferred_f1`` and ``gain_f1`` with their intervals, at the number of training patients as step; and
+``needed_data``, ``needed_steps`` with ``_lower`` and ``_upper``, which are left out where the quality is not reached.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.learning_curve import LearningCurve
     from pipeline.evaluation.pooled import Pooled
     from pipeline.evaluation.records import Comparison, Estimate, Evaluation
 
@@ -38,6 +42,32 @@ def pooled_figures(pooled: "Pooled") -> dict[str, float]:
             told = {"mean": one.mean, "sd": one.sd, "min": one.least, "max": one.greatest}
             figures |= {f"{name}_{over}_{what}": value for what, value in told.items()}
     return figures
+
+
+def curve_figures(curve: "LearningCurve") -> list[dict[str, float]]:
+    """For each share of the data, the smallest first: the figure of both ways in, and what transfer gains."""
+    return [
+        {
+            **{
+                key: value
+                for way, points in curve.curves.items()
+                for key, value in _with_interval(f"{way}_{curve.primary}", points[place].figure).items()
+            },
+            **_with_interval(f"gain_{curve.primary}", gain),
+        }
+        for place, gain in enumerate(curve.gains)
+    ]
+
+
+def needed_figures(curve: "LearningCurve") -> dict[str, float]:
+    """What the transferred detector needs to be as good as scratch with everything; infinite ends are left out."""
+    needed = {"needed_data": curve.needed_data, "needed_steps": curve.needed_steps}
+    ends = {
+        f"{name}{end}": value
+        for name, one in needed.items()
+        for end, value in (("", one.share), ("_lower", one.lower), ("_upper", one.upper))
+    }
+    return {name: value for name, value in ends.items() if math.isfinite(value)}
 
 
 def comparison_figures(comparison: "Comparison") -> dict[str, float]:

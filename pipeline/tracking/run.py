@@ -25,12 +25,20 @@ from pipeline.errors import TrackingError
 from pipeline.settings import Settings
 from pipeline.tracking.asking import asking, first_line
 from pipeline.tracking.dataset import CaseTable
-from pipeline.tracking.figures import comparison_figures, evaluation_figures, metric_name, pooled_figures
+from pipeline.tracking.figures import (
+    comparison_figures,
+    curve_figures,
+    evaluation_figures,
+    metric_name,
+    needed_figures,
+    pooled_figures,
+)
 from pipeline.tracking.provenance import code_tags
 from pipeline.tracking.reaper import owner_tags
 from pipeline.tracking.session import artifact_root, connect, prepare
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.learning_curve import LearningCurve
     from pipeline.evaluation.pooled import Pooled
     from pipeline.evaluation.records import Comparison, Evaluation
 
@@ -122,6 +130,13 @@ class TrackedRun:
         """Pooled figures and spreads as metrics (see `pipeline.tracking.figures`)."""
         self.log_metrics(pooled_figures(pooled))
         self.set_tags({TEST_SET_TAG: pooled.test_set, PRIMARY_TAG: pooled.primary})
+
+    def log_curve(self, curve: "LearningCurve", patients: Sequence[int]) -> None:
+        """Points as metrics whose step is the number of training patients, so that MLflow's page draws the curve."""
+        for step, figures in zip(patients, curve_figures(curve), strict=True):
+            self.log_epoch(step, figures)
+        self.log_metrics(needed_figures(curve))
+        self.set_tags({TEST_SET_TAG: curve.test_set, PRIMARY_TAG: curve.primary})
 
     def log_table(self, name: str, rows: pd.DataFrame) -> None:
         """A table that MLflow's page and ``mlflow.load_table`` show; given again, it takes the place of the first."""
@@ -245,6 +260,18 @@ def run_folder(settings: Settings, run_id: str, name: str) -> Path:
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id} has no artifact {name!r}: {error}") from error
     return folder
+
+
+def epoch_history(settings: Settings, run_id: str, name: str) -> dict[int, float]:
+    """What a figure was after each epoch that a run logged it for, in their order.
+
+    Raises:
+        TrackingError: MLflow did not do as asked.
+    """
+    prepare(settings)
+    with asking(f"for {name} in run {run_id}"):
+        history = connect(settings).get_metric_history(run_id, metric_name(name))
+    return {metric.step: metric.value for metric in sorted(history, key=lambda metric: metric.step)}
 
 
 def keep_evaluation(settings: Settings, run_id: str, evaluation: "Evaluation") -> None:

@@ -73,6 +73,6 @@ def version_of(settings: Settings, text: str) -> str:
 
 def _stands_for_none(run: Run, kind: str) -> str:
     what = f"run {run.info.run_id} ({kind or 'not of cellscan'}, {run.info.status.lower()})"
-    if kind == "group":
+    if kind in ("group", "transfer_curve"):
         return f"{what} holds several versions: name one of the runs below it, or a version such as name/3"
     return f"{what} registered no model version: name a version such as name/3, or the run that trained one"

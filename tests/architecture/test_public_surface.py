@@ -57,6 +57,9 @@ COMMANDS = {
     "run": ["experiment", "overrides", "archive", "out", "policy", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
     "train": ["experiment", "overrides", "folds", "seeds", "as_json", "home", "verbose"],
+    "transfer-curve": [
+        *("experiment", "overrides", "source", "shares", "seeds", "steps_by_data", "as_json", "home", "verbose"),
+    ],
 }
 FUNCTIONS = [
     "pipeline.stages.ingest:ingest_archive",
@@ -65,6 +68,7 @@ FUNCTIONS = [
     "pipeline.stages.plan:plan_experiment",
     "pipeline.stages.train:train_version",
     "pipeline.stages.train_group:train_group",
+    "pipeline.stages.transfer_curve:transfer_curve",
     "pipeline.stages.evaluate:evaluate_version",
     "pipeline.stages.detect:detect_archive",
     "pipeline.stages.compare:compare_versions",

@@ -121,7 +121,7 @@ def test_a_corrected_mask_in_the_same_box_changes_the_digest_where_masks_are_use
     write_array(path, corrected[None])
     after = [replace(volumes[0], label_map_path=path), *volumes[1:]]
     for masks in (False, True):
-        before, now = (split_cases(config(), one, 0, masks).digest for one in (volumes, after))
+        before, now = (split_cases(config(), one, 0, masks=masks).digest for one in (volumes, after))
         assert (before != now) == masks
 
 
