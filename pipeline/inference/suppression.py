@@ -6,6 +6,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from pipeline.detections.outlines import filled, pixel_at
+from pipeline.inference.neighbours import neighbours
 from pipeline.types import Corners, Edges, Points, Scores
 
 
@@ -86,42 +87,24 @@ def _conflicts(lower: Points, upper: Points, iou: float, distance: float) -> tup
     """Pairs ``(better, worse)`` of indices that cannot both stay; inputs are sorted, best first."""
     if len(lower) < 2:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    centre = (lower + upper) / 2
+    # Boxes near each other come to lie near each other in memory, for the sake of the processor's cache.
+    order = np.lexsort(np.floor(((lower + upper) / 2) / np.maximum(np.median(upper - lower, axis=0), 1e-9)).T)
+    lower, upper = lower[order], upper[order]
     size = np.maximum(upper - lower, 1e-9)
-    pairs = _neighbours(centre, size, distance)
-    first, second = pairs[:, 0], pairs[:, 1]
-    shared = np.clip(np.minimum(upper[first], upper[second]) - np.maximum(lower[first], lower[second]), 0, None)
-    inner = shared.prod(axis=1)
     volume = size.prod(axis=1)
-    clash = inner > iou * (volume[first] + volume[second] - inner)
-    if distance > 0:
-        clash |= np.linalg.norm(centre[first] - centre[second], axis=1) < distance
-    return first[clash], second[clash]
-
-
-def _neighbours(centre: Points, size: Points, distance: float) -> np.ndarray:
-    """Pairs ``(m, 2)``, first < second, that may overlap or be too near.
-
-    Overlapping boxes have centres within half the sum of their edges along every axis. Boxes are searched in classes
-    of like size, so that one giant does not make a neighbour of everything.
-    """
-    reach = size.max(axis=1)
-    level = np.floor(np.log2(reach / reach.min())).astype(int)
-    found = []
-    members = {int(n): np.flatnonzero(level == n) for n in np.unique(level)}
-    trees = {n: cKDTree(centre[index]) for n, index in members.items()}
-    for n, index in members.items():
-        for m, other in members.items():
-            if m < n:
-                continue
-            radius = max((reach[index].max() + reach[other].max()) / 2, distance)
-            if m == n:
-                pairs = trees[n].query_pairs(radius, p=np.inf, output_type="ndarray")
-                found.append(np.stack([index[pairs[:, 0]], index[pairs[:, 1]]], axis=1))
-                continue
-            near = trees[n].query_ball_tree(trees[m], radius, p=np.inf)
-            found += [
-                np.stack([np.full(len(hits), index[k]), other[hits]], axis=1) for k, hits in enumerate(near) if hits
-            ]
-    pairs = np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
-    return np.sort(pairs.astype(np.int64), axis=1)
+    centre = (lower + upper) / 2
+    sides = [(np.ascontiguousarray(low), np.ascontiguousarray(up)) for low, up in zip(lower.T, upper.T, strict=True)]
+    found = [np.zeros((2, 0), dtype=np.int64)]
+    for first, second in neighbours(centre, size, iou, distance):
+        inner = np.ones(len(first))
+        for low, up in sides:
+            shared = np.minimum(up[first], up[second])
+            shared -= np.maximum(low[first], low[second])
+            inner *= np.maximum(shared, 0, out=shared)
+        clash = inner > iou * (volume[first] + volume[second] - inner)
+        if distance > 0:
+            clash |= np.linalg.norm(centre[first] - centre[second], axis=1) < distance
+        clash = np.flatnonzero(clash)
+        found.append(np.stack([first[clash], second[clash]]))
+    pairs = order[np.concatenate(found, axis=1)]
+    return pairs.min(axis=0), pairs.max(axis=0)
