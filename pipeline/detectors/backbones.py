@@ -24,6 +24,10 @@ class Backbone(nn.Module):
     strides: tuple[Stride, ...]
     widths: tuple[int, ...]
 
+    def parts(self) -> list[list[nn.Module]]:
+        """The modules that make each resolution from the one before it, finest first: every weight is in one."""
+        raise NotImplementedError
+
 
 def group_norm(width: int) -> tuple[str, dict[str, int]]:
     """MONAI's description of a group norm: it does not depend on the batch, which is small in 3D."""
@@ -53,6 +57,9 @@ class ResidualEncoder(Backbone):
             features.append(image)
         return features
 
+    def parts(self) -> list[list[nn.Module]]:
+        return [[stage] for stage in self.stages]
+
 
 def _per_axis(step: int | tuple[int, ...], dims: int) -> Stride:
     if isinstance(step, int):
@@ -71,6 +78,7 @@ def _residual(dims: int, into: int, out: int, step: int | Stride) -> nn.Module:
 # (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages up to stride 16; the last stages
 # (stride 32) see more than a cell needs. Tan & Le 2019, arXiv 1905.11946; Lite variant without squeeze-excitation.
 _LITE0_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3))
+_LITE0_LAST = (0, 2, 4, 10)  # the last block of each resolution
 
 
 class EfficientNetLiteEncoder(Backbone):
@@ -97,9 +105,15 @@ class EfficientNetLiteEncoder(Backbone):
         features = []
         for n, block in enumerate(self._blocks):
             image = block(image)
-            if n in (0, 2, 4, 10):  # the last block of each resolution
+            if n in _LITE0_LAST:
                 features.append(image)
         return features
+
+    def parts(self) -> list[list[nn.Module]]:
+        blocks = list(self._blocks)
+        bounds = zip((0, *(n + 1 for n in _LITE0_LAST)), _LITE0_LAST, strict=False)
+        first, *rest = (blocks[start : last + 1] for start, last in bounds)
+        return [[self._conv_stem, self._bn0, *first], *rest]
 
     def _load_imagenet(self) -> None:
         try:

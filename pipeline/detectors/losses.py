@@ -1,5 +1,6 @@
 """What training minimises."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,22 @@ class Loss:
     label: torch.Tensor
 
 
-def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
+Count = Callable[[torch.Tensor], torch.Tensor]
+"""A number counted in this batch → what to divide by, at least a share of 1."""
+
+
+def at_least_one(count: torch.Tensor) -> torch.Tensor:
+    return count.clamp(min=1)
+
+
+def detection_loss(
+    network: CentreBoxDetector,
+    maps: Maps,
+    batch: list[Objects],
+    spread: float,
+    class_weights: torch.Tensor | None = None,
+    divisor: Count = at_least_one,
+) -> Loss:
     """Score loss everywhere; outline and class loss at the locations that answer for an object.
 
     Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
@@ -35,13 +51,23 @@ def detection_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects],
         maps: its output for the batch.
         batch: the objects of each patch; a patch without any is normal.
         spread: see `draw_targets`.
+        class_weights: ``(classes,)`` of the class loss; `None`: 1 each.
+        divisor: given the objects (and, for stars, the locations) counted in this batch; where several processes share
+            a batch, it makes them all divide by what is in the whole of it.
     """
     if isinstance(network.shape, StarShape):
-        return _star_loss(network, network.shape, maps, batch)
-    return _box_loss(network, maps, batch, spread)
+        return _star_loss(network, network.shape, maps, batch, class_weights, divisor)
+    return _box_loss(network, maps, batch, spread, class_weights, divisor)
 
 
-def _box_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spread: float) -> Loss:
+def _box_loss(
+    network: CentreBoxDetector,
+    maps: Maps,
+    batch: list[Objects],
+    spread: float,
+    class_weights: torch.Tensor | None,
+    divisor: Count,
+) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score = box = label = maps.score.sum() * 0.0
@@ -62,12 +88,20 @@ def _box_loss(network: CentreBoxDetector, maps: Maps, batch: list[Objects], spre
             dim=1,
         )
         box = box + (box_loss(at, wanted) * share).sum()
-        label = label + _label_loss(network, maps.classes[n], targets.where, objects.labels[targets.owner], share)
-    total = max(count, 1)
+        labels = objects.labels[targets.owner]
+        label = label + _label_loss(network, maps.classes[n], targets.where, labels, share, class_weights)
+    total = divisor(torch.tensor(float(count), device=score.device))
     return Loss(score / total, box / total, label / total)
 
 
-def _star_loss(network: CentreBoxDetector, shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
+def _star_loss(
+    network: CentreBoxDetector,
+    shape: StarShape,
+    maps: Maps,
+    batch: list[Objects],
+    class_weights: torch.Tensor | None,
+    divisor: Count,
+) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     score = box = label = maps.score.sum() * 0.0
     asked = count = score.detach()
@@ -79,20 +113,26 @@ def _star_loss(network: CentreBoxDetector, shape: StarShape, maps: Maps, batch: 
         at = maps.distances[n].flatten(1)[:, targets.where].T
         box = box + (ray_loss(at, targets.lengths, targets.cut) * targets.share).sum()
         labels = objects.labels[targets.owner]
-        label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share)
-    count = count.clamp(min=1)
-    return Loss(score / asked.clamp(min=1), box / count, label / count)
+        label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share, class_weights)
+    count = divisor(count)
+    return Loss(score / divisor(asked), box / count, label / count)
 
 
 def _label_loss(
-    network: CentreBoxDetector, classes: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
+    network: CentreBoxDetector,
+    classes: torch.Tensor,
+    where: torch.Tensor,
+    labels: torch.Tensor,
+    share: torch.Tensor,
+    class_weights: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Cross-entropy at the locations whose object has a class, summed by share."""
+    """Cross-entropy at the locations whose object has a class, summed by share and weight."""
     known = labels >= 0
     if network.class_count == 1 or not known.any():
         return classes.sum() * 0.0
     logits = classes.flatten(1)[:, where].T[known]
-    return (functional.cross_entropy(logits, labels[known], reduction="none") * share[known]).sum()
+    each = functional.cross_entropy(logits, labels[known], weight=class_weights, reduction="none")
+    return (each * share[known]).sum()
 
 
 def _soft_score_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
