@@ -15,6 +15,7 @@ class Settings:
     ``CELLSCAN_HOME``: everything that cellscan writes (default ``~/.cellscan``).
     ``CELLSCAN_DATA``: the folder that holds data sets that experiments name by folder (default: the working folder).
     ``CELLSCAN_DEVICE``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    ``CELLSCAN_DEVICES``: on how many of them one training runs, as many processes (default 1), or ``auto``: every GPU.
     ``CELLSCAN_CATALOG_URL``: SQLAlchemy URL of the catalog and ledger (default: SQLite in the home folder).
     ``MLFLOW_TRACKING_URI``: default ``sqlite:///<home>/mlflow.db``.
     ``CELLSCAN_GANTRY_TILT``: ``refuse`` (default) or ``shear``: what becomes of series whose gantry was tilted.
@@ -28,13 +29,14 @@ class Settings:
     tracking_uri: str
     prefect_api_url: str | None
     gantry_tilt: Literal["refuse", "shear"] = "refuse"
+    devices: int | Literal["auto"] = 1
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """What the environment says.
 
         Raises:
-            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words.
+            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words, or ``CELLSCAN_DEVICES`` no number.
         """
         home = Path(os.environ.get("CELLSCAN_HOME", "~/.cellscan")).expanduser().resolve()
         return cls(
@@ -45,6 +47,7 @@ class Settings:
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
             prefect_api_url=os.environ.get("PREFECT_API_URL"),
             gantry_tilt=_gantry_tilt(os.environ.get("CELLSCAN_GANTRY_TILT", "refuse")),
+            devices=_devices(os.environ.get("CELLSCAN_DEVICES", "1")),
         )
 
     @property
@@ -77,3 +80,11 @@ def _gantry_tilt(word: str) -> Literal["refuse", "shear"]:
     if word in ("refuse", "shear"):
         return cast(Literal["refuse", "shear"], word)
     raise ConfigError(f"CELLSCAN_GANTRY_TILT must be refuse or shear, got {word!r}")
+
+
+def _devices(word: str) -> int | Literal["auto"]:
+    if word == "auto":
+        return "auto"
+    if word.isdecimal() and int(word) > 0:
+        return int(word)
+    raise ConfigError(f"CELLSCAN_DEVICES must be a number from 1, or auto, got {word!r}")

@@ -1,11 +1,14 @@
 """Commands on model versions: train, evaluate, compare, promote, rollback, report."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import AsJson, Experiment, Home, Overrides, Policy, Verbose, Version
+from pipeline.cli.options import AsJson, Devices, Experiment, Home, Overrides, Policy, Verbose, Version
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
 
@@ -29,6 +32,7 @@ def train(
             show_default="the experiment's",
         ),
     ] = None,
+    devices: Devices = None,
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
@@ -37,9 +41,9 @@ def train(
 
     A training that was stopped continues from its last checkpoint when the same command is given again; a
     finished one is not repeated. With --folds or --seeds, one version each, below one run in MLflow that holds the
-    figures of all of them together.
+    figures of all of them together. torchrun -m pipeline.cli train works too.
     """
-    with Screen(as_json=as_json, verbose=verbose) as screen:
+    with _one_of_several(), Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import evaluation_lines, trained_line
         from pipeline.config import load_experiment
         from pipeline.stages.train import train_version
@@ -51,6 +55,23 @@ def train(
         trained = train_version(config, Settings.from_environment(), screen.progress)
         screen.say(trained_line(trained), *evaluation_lines(trained.evaluation))
         screen.give(trained)
+
+
+@contextmanager
+def _one_of_several() -> Iterator[None]:
+    """Of the processes that torchrun starts only the first has a screen and runs; the others help it to train."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    from pipeline.training.team import follow, follows, release
+
+    if follows():
+        follow()
+        raise typer.Exit
+    try:
+        yield
+    finally:
+        release()
 
 
 def _train_group(config: "ExperimentConfig", folds: str | None, seeds: str | None, screen: Screen) -> None:

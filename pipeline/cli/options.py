@@ -13,6 +13,12 @@ def _set_home(folder: Path | None) -> Path | None:
     return folder
 
 
+def _set_devices(count: str | None) -> str | None:
+    if count is not None:
+        os.environ["CELLSCAN_DEVICES"] = count
+    return count
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the libraries' own warnings and logs, and errors with their traceback.")
@@ -26,6 +32,16 @@ Home = Annotated[
         callback=_set_home,
         is_eager=True,
         file_okay=False,
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="N|auto",
+        help="Train in this many processes, one a GPU (or part of the CPU); batches stay as large as they are.",
+        show_default="$CELLSCAN_DEVICES or 1",
+        callback=_set_devices,
     ),
 ]
 Overrides = Annotated[

@@ -25,6 +25,10 @@ class Backbone(nn.Module):
     strides: tuple[Stride, ...]
     widths: tuple[int, ...]
 
+    def parts(self) -> list[list[nn.Module]]:
+        """The modules that make each resolution from the one before it, finest first: every weight is in one."""
+        raise NotImplementedError
+
 
 def make_backbone(config: Backbones, dims: int, channels: int) -> Backbone:
     """The backbone that a config describes, for images ``(batch, channels, i, j[, k])``."""
@@ -62,6 +66,9 @@ class ResidualEncoder(Backbone):
             image = stage(image)
             features.append(image)
         return features
+
+    def parts(self) -> list[list[nn.Module]]:
+        return [[stage] for stage in self.stages]
 
 
 def _strides(steps: list[Stride]) -> tuple[Stride, ...]:
@@ -120,6 +127,7 @@ class ResNetEncoder(Backbone):
 # (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages up to stride 16; the last stages
 # (stride 32) see more than a cell needs. Tan & Le 2019, arXiv 1905.11946; Lite variant without squeeze-excitation.
 _LITE0_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3))
+_LITE0_LAST = (0, 2, 4, 10)  # the last block of each resolution
 
 
 class EfficientNetLiteEncoder(Backbone):
@@ -146,9 +154,15 @@ class EfficientNetLiteEncoder(Backbone):
         features = []
         for n, block in enumerate(self._blocks):
             image = block(image)
-            if n in (0, 2, 4, 10):  # the last block of each resolution
+            if n in _LITE0_LAST:
                 features.append(image)
         return features
+
+    def parts(self) -> list[list[nn.Module]]:
+        blocks = list(self._blocks)
+        bounds = zip((0, *(n + 1 for n in _LITE0_LAST)), _LITE0_LAST, strict=False)
+        first, *rest = (blocks[start : last + 1] for start, last in bounds)
+        return [[self._conv_stem, self._bn0, *first], *rest]
 
     def _load_imagenet(self) -> None:
         try:

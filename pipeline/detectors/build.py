@@ -1,5 +1,7 @@
 """The detector that an experiment describes."""
 
+from torch import nn
+
 from pipeline.config.detector import RetinaNetConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detectors.centre import CentreDetector
@@ -14,4 +16,6 @@ def build_detector(config: ExperimentConfig) -> Detector:
         ModelError: its parts do not fit each other.
     """
     kind = RetinaNetDetector if isinstance(config.detector, RetinaNetConfig) else CentreDetector
-    return kind(config)
+    network = kind(config)
+    nn.Module.to(network, memory_format=network.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network

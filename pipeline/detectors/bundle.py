@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.config.experiment import ExperimentConfig
@@ -14,8 +14,8 @@ from pipeline.detectors.build import build_detector
 from pipeline.detectors.detector import Detector
 from pipeline.errors import ModelError
 
-_LEAST_TRANSFER = 0.5
 _WEIGHTS, _EXPERIMENT, _FACTS = "weights.safetensors", "experiment.json", "bundle.json"
+_BUNDLE = "cellscan.bundle"  # what the other two files hold, in the file of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,13 @@ class Bundle:
         """Write ``weights.safetensors``, ``experiment.json`` and ``bundle.json``; nothing is pickled."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_file(weights, folder / _WEIGHTS)
-        (folder / _EXPERIMENT).write_text(self.config.model_dump_json(indent=1), encoding="utf-8")
         seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
-        facts = {"threshold": self.threshold, "seen": seen}
-        (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        experiment = self.config.model_dump_json(indent=1)
+        facts = json.dumps({"threshold": self.threshold, "seen": seen}, indent=1)
+        # The file of weights alone says what it is, too: one can start from it. One entry: of several the order varies.
+        save_file(weights, folder / _WEIGHTS, metadata={_BUNDLE: json.dumps([experiment, facts])})
+        (folder / _EXPERIMENT).write_text(experiment, encoding="utf-8")
+        (folder / _FACTS).write_text(facts, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
@@ -55,42 +57,50 @@ class Bundle:
         for name in (_WEIGHTS, _EXPERIMENT, _FACTS):
             if not (folder / name).is_file():
                 raise ModelError(f"{folder} is not a model: it lacks {name}")
+        experiment, facts = (folder / name for name in (_EXPERIMENT, _FACTS))
         try:
-            tree = json.loads((folder / _EXPERIMENT).read_text(encoding="utf-8"))
+            told = experiment.read_text(encoding="utf-8"), facts.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise ModelError(f"{folder} is described in another way than this cellscan reads: {error}") from error
+        return cls._described(folder / _WEIGHTS, *told)
+
+    @classmethod
+    def load_file(cls, path: Path) -> "Bundle":
+        """Read a file of weights that `save` wrote, wherever it is now.
+
+        Raises:
+            ModelError: it is damaged, or does not say of which network and patients it is; then the bundle's folder does.
+        """
+        try:
+            with safe_open(path, framework="pt") as weights:
+                told = (weights.metadata() or {}).get(_BUNDLE)
+        except SafetensorError as error:
+            raise ModelError(f"{path} is no file of weights: {error}") from error
+        if told is None:
+            raise ModelError(
+                f"{path} does not say which network it is of, and which patients shaped it: name the folder of its bundle"
+            )
+        return cls._described(path, *json.loads(told))
+
+    @classmethod
+    def _described(cls, weights: Path, experiment: str, facts: str) -> "Bundle":
+        try:
+            tree = json.loads(experiment)
             tree["evaluation"].pop("promotion_margin", None)  # in bundles from before policies set it
             config = ExperimentConfig.model_validate(tree)
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            threshold, seen = float(facts["threshold"]), facts["seen"]
+            known = json.loads(facts)
+            threshold, seen = float(known["threshold"]), known["seen"]
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{folder} is described in another way than this cellscan reads: {error}") from error
+            raise ModelError(
+                f"{weights.parent} is described in another way than this cellscan reads: {error}"
+            ) from error
         network = build_detector(_without_download(config))
         try:
-            network.load_state_dict(load_file(folder / _WEIGHTS))
+            network.load_state_dict(load_file(weights))
         except (RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder / _WEIGHTS} does not fit the network of its experiment: {error}") from error
+            raise ModelError(f"{weights} does not fit the network of its experiment: {error}") from error
         return cls(config, network.eval(), threshold, Seen(patients, volumes))
-
-
-def transfer(source: Detector, target: Detector) -> float:
-    """Copy every weight of ``source`` whose name and shape fit ``target``; the rest of ``target`` stays.
-
-    Returns:
-        The share of ``target``'s numbers that were copied.
-
-    Raises:
-        ModelError: less than half would be: the two are different networks, and nothing would be transferred.
-    """
-    own = target.state_dict()
-    fitting = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
-    share = sum(v.numel() for v in fitting.values()) / sum(v.numel() for v in own.values())
-    if share < _LEAST_TRANSFER:
-        raise ModelError(
-            f"only {share:.0%} of the network fits the weights to start from, expected at least {_LEAST_TRANSFER:.0%}: "
-            "use the same data.dims, backbone and widths, or leave out training.initial_weights"
-        )
-    target.load_state_dict(own | fitting)
-    return share
 
 
 def _without_download(config: ExperimentConfig) -> ExperimentConfig:

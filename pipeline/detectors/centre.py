@@ -13,7 +13,7 @@ from pipeline.config.detector import CentreConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.backbones import group_norm, make_backbone
-from pipeline.detectors.detector import Candidates, Detector, Loss, View, check_level
+from pipeline.detectors.detector import Candidates, Count, Detector, Loss, View, at_least_one, check_level
 from pipeline.detectors.losses import detection_loss
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape, shape_of
@@ -52,7 +52,7 @@ class CentreDetector(Detector[Maps]):
         self.register_buffer("distance_scale", torch.tensor(2.0 * sum(self.stride) / dims))
 
     def forward(self, image: torch.Tensor) -> Maps:
-        features = self.backbone(image)[self.output_level :]
+        features = self.features(image)[self.output_level :]
         top: torch.Tensor | None = None
         for feature, lateral, smooth in zip(
             reversed(features), reversed(self.lateral), reversed(self.smooth), strict=True
@@ -74,8 +74,14 @@ class CentreDetector(Detector[Maps]):
             for n, s in zip(shape, self.stride, strict=True)
         ]
 
-    def loss(self, output: Maps, batch: list[Objects]) -> Loss:
-        return detection_loss(self, output, batch)
+    def loss(
+        self,
+        output: Maps,
+        batch: list[Objects],
+        class_weights: torch.Tensor | None = None,
+        divisor: Count = at_least_one,
+    ) -> Loss:
+        return detection_loss(self, output, batch, class_weights, divisor)
 
     def candidates(self, output: Maps, views: Sequence[View], score_floor: float) -> list[Candidates]:
         """The peaks: locations whose score none of their neighbours exceeds."""

@@ -4,7 +4,7 @@ Training asks for a loss, inference for the candidates of a window, explanation 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,6 +25,14 @@ class Loss:
     score: torch.Tensor
     box: torch.Tensor
     label: torch.Tensor
+
+
+Count = Callable[[torch.Tensor], torch.Tensor]
+"""A number counted in this batch → what to divide by, at least a share of 1."""
+
+
+def at_least_one(count: torch.Tensor) -> torch.Tensor:
+    return count.clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,21 @@ class Detector(nn.Module, ABC, Generic[Output]):
         """``image`` ``(batch, channel, i, j[, k])``, its edges multiples of ``coarsest_stride``."""
 
     @abstractmethod
-    def loss(self, output: Output, batch: list[Objects]) -> Loss:
-        """Against the objects of each patch; a patch without any is normal."""
+    def loss(
+        self,
+        output: Output,
+        batch: list[Objects],
+        class_weights: torch.Tensor | None = None,
+        divisor: Count = at_least_one,
+    ) -> Loss:
+        """Against the objects of each patch; a patch without any is normal.
+
+        Args:
+            output: of the batch.
+            batch: one entry a patch.
+            class_weights: ``(classes,)`` of the class loss, where there is one apart from the score's; `None`: 1 each.
+            divisor: what sums are divided by; where several processes share a batch, what is in the whole of it.
+        """
 
     @abstractmethod
     def candidates(self, output: Output, views: Sequence[View], score_floor: float) -> list[Candidates]:
@@ -96,9 +117,15 @@ class Detector(nn.Module, ABC, Generic[Output]):
     def head_parts(self) -> list[tuple[str, list[nn.Module]]]:
         """The parts behind the backbone with their names, from the output downwards."""
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last: a training step of crc/dsb/lidc takes 243/184/287 ms instead of 318/219/418, in bf16
+        219/134/214 (2 cores with avx512_bf16, torch 2.13)."""
+        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Backbone features, finest first, for showing what the network sees."""
-        return self.backbone(image)
+        return self.backbone(image.contiguous(memory_format=self.memory_format))
 
 
 def check_level(level: int, backbone: Backbone) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.datasets.samples import Objects
-from pipeline.detectors.detector import Loss
+from pipeline.detectors.detector import Count, Loss, at_least_one
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape
 from pipeline.detectors.star_targets import draw_star_targets
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _LEAST = 0.1
 
 
-def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) -> Loss:
+def detection_loss(
+    network: "CentreDetector",
+    maps: Maps,
+    batch: list[Objects],
+    class_weights: torch.Tensor | None = None,
+    divisor: Count = at_least_one,
+) -> Loss:
     """Score loss everywhere; outline and class loss at the locations that answer for an object.
 
     Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
@@ -29,13 +35,21 @@ def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) 
         network: for the place of its locations, its kind of outline and of score target.
         maps: its output for the batch.
         batch: the objects of each patch; a patch without any is normal.
+        class_weights: ``(classes,)`` of the class loss; `None`: 1 each.
+        divisor: given the objects (and, for stars, the locations) counted in this batch.
     """
     if isinstance(network.shape, StarShape):
-        return _star_loss(network, network.shape, maps, batch)
-    return _box_loss(network, maps, batch)
+        return _star_loss(network, network.shape, maps, batch, class_weights, divisor)
+    return _box_loss(network, maps, batch, class_weights, divisor)
 
 
-def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) -> Loss:
+def _box_loss(
+    network: "CentreDetector",
+    maps: Maps,
+    batch: list[Objects],
+    class_weights: torch.Tensor | None,
+    divisor: Count,
+) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score_loss = soft_focal_loss if network.soft else peak_focal_loss
@@ -57,12 +71,20 @@ def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects]) -> Lo
             dim=1,
         )
         box = box + (box_loss(at, wanted) * share).sum()
-        label = label + _label_loss(network, maps.classes[n], targets.where, objects.labels[targets.owner], share)
-    total = max(count, 1)
+        labels = objects.labels[targets.owner]
+        label = label + _label_loss(network, maps.classes[n], targets.where, labels, share, class_weights)
+    total = divisor(torch.tensor(float(count), device=score.device))
     return Loss(score / total, box / total, label / total)
 
 
-def _star_loss(network: "CentreDetector", shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
+def _star_loss(
+    network: "CentreDetector",
+    shape: StarShape,
+    maps: Maps,
+    batch: list[Objects],
+    class_weights: torch.Tensor | None,
+    divisor: Count,
+) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     score = box = label = maps.score.sum() * 0.0
     asked = count = score.detach()
@@ -74,20 +96,26 @@ def _star_loss(network: "CentreDetector", shape: StarShape, maps: Maps, batch: l
         at = maps.distances[n].flatten(1)[:, targets.where].T
         box = box + (ray_loss(at, targets.lengths, targets.cut) * targets.share).sum()
         labels = objects.labels[targets.owner]
-        label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share)
-    count = count.clamp(min=1)
-    return Loss(score / asked.clamp(min=1), box / count, label / count)
+        label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share, class_weights)
+    count = divisor(count)
+    return Loss(score / divisor(asked), box / count, label / count)
 
 
 def _label_loss(
-    network: "CentreDetector", classes: torch.Tensor, where: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
+    network: "CentreDetector",
+    classes: torch.Tensor,
+    where: torch.Tensor,
+    labels: torch.Tensor,
+    share: torch.Tensor,
+    class_weights: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Cross-entropy at the locations whose object has a class, summed by share."""
+    """Cross-entropy at the locations whose object has a class, summed by share and weight."""
     known = labels >= 0
     if network.class_count == 1 or not known.any():
         return classes.sum() * 0.0
     logits = classes.flatten(1)[:, where].T[known]
-    return (functional.cross_entropy(logits, labels[known], reduction="none") * share[known]).sum()
+    each = functional.cross_entropy(logits, labels[known], weight=class_weights, reduction="none")
+    return (each * share[known]).sum()
 
 
 def _soft_score_loss(logit: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

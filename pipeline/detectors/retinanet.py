@@ -19,7 +19,7 @@ from pipeline.datasets.samples import Objects
 from pipeline.detectors.anchor_losses import drawn_alike, patch_loss, score_loss_of
 from pipeline.detectors.anchors import Anchors, sides
 from pipeline.detectors.backbones import make_backbone
-from pipeline.detectors.detector import Candidates, Detector, Loss, View, check_level
+from pipeline.detectors.detector import Candidates, Count, Detector, Loss, View, at_least_one, check_level
 from pipeline.detectors.shapes import apart
 
 
@@ -69,7 +69,7 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         self.coder = BoxCoder((1.0,) * 2 * dims)
 
     def forward(self, image: torch.Tensor) -> AnchorMaps:
-        features = self.backbone(image)[self.output_level :]
+        features = self.features(image)[self.output_level :]
         levels = self.pyramid(OrderedDict((str(n), feature) for n, feature in enumerate(features))).values()
         # Not the heads' own forward: it raises where a value is not finite, and such a step is to be skipped.
         return AnchorMaps(
@@ -77,8 +77,17 @@ class RetinaNetDetector(Detector[AnchorMaps]):
             tuple(self._by_anchor(self.box_head.bbox_reg(self.box_head.conv(level))) for level in levels),
         )
 
-    def loss(self, output: AnchorMaps, batch: list[Objects]) -> Loss:
-        """``score`` over the anchors drawn, or with an object; ``box`` over the anchors with an object."""
+    def loss(
+        self,
+        output: AnchorMaps,
+        batch: list[Objects],
+        class_weights: torch.Tensor | None = None,
+        divisor: Count = at_least_one,
+    ) -> Loss:
+        """``score`` over the anchors drawn, or with an object; ``box`` over the anchors with an object.
+
+        ``class_weights`` play no part: the score is one a class, as in MONAI's.
+        """
         nothing = torch.stack([level.sum() * 0.0 for level in (*output.logits, *output.deltas)]).sum()
         if not torch.isfinite(nothing):  # MONAI's coder would raise
             return Loss(nothing, nothing, nothing)
@@ -92,8 +101,12 @@ class RetinaNetDetector(Detector[AnchorMaps]):
                 parts.append(
                     patch_loss(*output.of(number), every, matches, objects.labels, self.score_loss, self.box_loss)
                 )
-        score = torch.stack([part.score for part in parts]).sum() / max(sum(part.score_count for part in parts), 1)
-        box = torch.stack([part.box for part in parts]).sum() / max(sum(part.box_count for part in parts), 1)
+        score = torch.stack([part.score for part in parts]).sum() / divisor(
+            _count(part.score_count for part in parts).to(nothing)
+        )
+        box = torch.stack([part.box for part in parts]).sum() / divisor(
+            _count(part.box_count for part in parts).to(nothing)
+        )
         return Loss(score + nothing, box + nothing, nothing)
 
     def candidates(self, output: AnchorMaps, views: Sequence[View], score_floor: float) -> list[Candidates]:

@@ -47,7 +47,8 @@ def neighbours(centre: Points, size: Edges, iou: float, distance: float) -> Iter
         if n == m:
             yield from _within(centre, members[n], reach)
         else:
-            yield from _between(centre, *sorted((members[n], members[m]), key=len), reach)
+            few, many = sorted((members[n], members[m]), key=len)
+            yield from _between(centre, few, many, reach)
 
 
 def _reach(one: Edges, other: Edges, iou: float) -> np.ndarray:

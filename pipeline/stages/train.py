@@ -21,9 +21,10 @@ from pipeline.stages.experiment import (
     volumes_record,
 )
 from pipeline.stages.explaining import log_translation
+from pipeline.stages.initial import InitialWeights
 from pipeline.stages.scoring import EVALUATION, log_evaluation, own_evaluation
 from pipeline.tracking.dataset import CaseTable
-from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, register, resolve
+from pipeline.tracking.registry import register, resolve
 from pipeline.tracking.run import PRIMARY_TAG, TEST_SET_TAG, TrackedRun, tracked_run
 from pipeline.tracking.session import prepare
 from pipeline.training.train import TrainingResult, train
@@ -116,7 +117,7 @@ def _train(
     data: ExperimentData,
     folder: Path,
     settings: Settings,
-    initial: VersionRecord | None,
+    initial: InitialWeights | None,
     run: TrackedRun,
     progress: Progress | None,
 ) -> TrainingResult:
@@ -125,10 +126,11 @@ def _train(
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
         run.log_epoch(epoch, _epoch_figures(figures))
 
-    weights = Bundle.load(initial.bundle_folder) if initial else None
+    weights = initial.load() if initial else None
     result = train(config, data.split, folder, settings, weights, on_epoch, progress)
     for figures in result.history:  # epochs whose start was killed between training and logging
         run.log_epoch(int(figures["epoch"]), _epoch_figures(figures))
+    run.set_tags({f"cellscan.training.{name}": str(fact) for name, fact in result.facts.items()})
     return result
 
 
@@ -143,7 +145,7 @@ def _log_start(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) 
 
 
 def _epoch_figures(figures: dict[str, float]) -> dict[str, float]:
-    return {f"epoch_{name}" if name == "seconds" else name: value for name, value in figures.items() if name != "epoch"}
+    return {f"epoch_{n}" if n.endswith("seconds") else n: value for n, value in figures.items() if n != "epoch"}
 
 
 def _evaluate_once(
@@ -188,13 +190,12 @@ def _finished(config: ExperimentConfig, run: TrackedRun, settings: Settings) -> 
     return TrainedVersion(config.name, record.version, run.run_id, seconds, True, evaluation)
 
 
-def _initial(config: ExperimentConfig, settings: Settings) -> VersionRecord | None:
-    if config.training.initial_weights is None:
-        return None
-    return resolve(settings, config.training.initial_weights)
+def _initial(config: ExperimentConfig, settings: Settings) -> InitialWeights | None:
+    name = config.training.initial_weights
+    return None if name is None else InitialWeights.named(name, settings)
 
 
-def _run_key(config: ExperimentConfig, data: ExperimentData, initial: VersionRecord | None) -> str:
+def _run_key(config: ExperimentConfig, data: ExperimentData, initial: InitialWeights | None) -> str:
     # An alias such as @champion moves; the weights that it named when the work began do not.
-    parts = [config.digest(), data.split.digest, initial.tags[DIGEST_TAG] if initial else ""]
+    parts = [config.digest(), data.split.digest, initial.digest if initial else ""]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

@@ -16,6 +16,7 @@ from pipeline.evaluation.records import Estimate
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.stages.experiment import DATASETS, VOLUMES, experiment_data
+from pipeline.stages.initial import is_path
 from pipeline.stages.pictures import group_pictures
 from pipeline.stages.scoring import own_evaluation
 from pipeline.stages.train import train_version
@@ -180,7 +181,7 @@ def member_config(config: ExperimentConfig, fold: int | None, seed: int) -> Expe
 def with_fixed_weights(config: ExperimentConfig, settings: Settings) -> ExperimentConfig:
     """An alias may move while a group is trained; all its members start from the same weights."""
     named = config.training.initial_weights
-    if named is None or "@" not in named or named.startswith(("/", ".", "~")):
+    if named is None or is_path(named) or "@" not in named:
         return config
     tree = config.model_dump()
     tree["training"]["initial_weights"] = resolve(settings, named).spec

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import torch
@@ -12,66 +12,112 @@ from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.samples import Batch
 from pipeline.detectors.detector import Detector
-from pipeline.errors import DatasetError
 from pipeline.evaluation.evaluate import primary_value
 from pipeline.evaluation.records import ScoredCase
 from pipeline.inference.detect import detect_prepared
 from pipeline.inference.scoring import scored_case
+from pipeline.training.finite import StepGuard, spoiling
+from pipeline.training.ranks import Rank
+from pipeline.training.rates import frozen_parts, parameter_groups
 from pipeline.transforms.preprocessing import prepare
 
 VALIDATION_METRIC = "validation_primary"
-_MOST_SKIPPED = 20
+_LOOK_EVERY = 50  # steps: asking the device makes it wait
 
 
 class DetectorTraining(lightning.LightningModule):
     """Trains a network; validates it by detecting on whole cases and scoring what was found."""
 
-    def __init__(self, network: Detector, config: ExperimentConfig, total_steps: int) -> None:
+    def __init__(
+        self,
+        network: Detector,
+        config: ExperimentConfig,
+        total_steps: int,
+        class_weights: torch.Tensor | None = None,
+        rank: Rank | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.config, self.total_steps = network, config, total_steps
+        self.rank, self._class_weights = rank or Rank(), class_weights
+        self._frozen = frozen_parts(network, config.training.frozen_stages)
+        self.guard = StepGuard(network)
         self._scored: list[ScoredCase] = []
         self._sums: dict[str, torch.Tensor] = {}
-        self._steps = 0
         self._validated: dict[str, float] = {}
-        self.skipped_steps = 0
 
     def forward(self, image: torch.Tensor) -> Any:
         return self.network(image)
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    @property
+    def validated(self) -> float:
+        """The metric of the epoch's validation, which it must have had."""
+        return self._validated[VALIDATION_METRIC]
+
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch.to(device) if isinstance(batch, Batch) else batch
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor | None:
-        training = self.config.training
-        loss = self.network.loss(self.network(batch.image), batch.objects)
-        total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
-        if not torch.isfinite(total):
-            self._skip()
-            return None
-        parts = {"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label}
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
-        self._steps += 1
-        return total
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        return self.loss(batch)
 
-    def _skip(self) -> None:
-        """A step without a finite loss teaches nothing and would spoil every weight; many of them have a cause."""
-        self.skipped_steps += 1
-        if self.skipped_steps > _MOST_SKIPPED:
-            raise DatasetError(
-                f"{self.skipped_steps} training steps had a loss that is not a number: look for voxels that are not "
-                "finite, or lower training.learning_rate"
-            )
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """What a step minimises; its parts are added up for `epoch_figures`."""
+        self.guard.before_step()
+        training = self.config.training
+        loss = self.network.loss(self.network(batch.image), batch.objects, self._class_weights, self.rank.divisor)
+        total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
+        self._add({"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label})
+        return spoiling(total)
+
+    def _add(self, parts: dict[str, torch.Tensor]) -> None:
+        finite = parts["loss"].detach().isfinite()
+        for name, value in (parts | {"steps": torch.ones_like(parts["loss"])}).items():
+            share = torch.where(finite, value.detach(), 0.0)
+            self._sums[name] = self._sums[name] + share if name in self._sums else share
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any
+    ) -> None:  # called by Lightning between the gradients and the step
+        self.guard.clip(optimizer, self.config.training.gradient_clip)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx % _LOOK_EVERY == _LOOK_EVERY - 1:
+            self.guard.check()
+
+    def on_fit_start(self) -> None:
+        self.guard.to(self.device)
+        if self._class_weights is not None:
+            self._class_weights = self._class_weights.to(self.device)
 
     def on_train_epoch_start(self) -> None:
-        self._sums, self._steps, self._validated = {}, 0, {}
+        self._sums, self._validated = {}, {}
+
+    def on_train_epoch_end(self) -> None:
+        self.guard.check()
 
     def epoch_figures(self) -> dict[str, float]:
-        """Mean losses of the epoch so far and the latest validation score."""
-        means = {name: float(value) / max(self._steps, 1) for name, value in self._sums.items()}
-        return means | {"skipped_steps": float(self.skipped_steps)} | self._validated
+        """Mean losses of the epoch so far and the latest validation score; all processes ask together."""
+        sums = {name: float(self.rank.mean(value)) for name, value in self._sums.items()}
+        steps = max(sums.pop("steps", 0.0), 1.0)
+        means = {name: value / steps for name, value in sums.items()}
+        return means | {"skipped_steps": float(self.guard.skipped)} | self._validated
 
-    def validation_step(self, case: Case, _: int) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped_steps"] = self.guard.skipped
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.guard.skipped = checkpoint["skipped_steps"]
+        torch.set_rng_state(checkpoint["random_state"])
+
+    def validation_step(self, case: Case | None, _: int) -> None:
+        if case is None:  # this process has one case less than others
+            return
         prepared = prepare(case.array, case.grid, self.config.preprocessing)
         detections = detect_prepared(
             self.network, self.config, prepared.image, prepared.grid, case.grid, case.volume.volume_id
@@ -82,7 +128,7 @@ class DetectorTraining(lightning.LightningModule):
         self._scored = []
 
     def on_validation_epoch_end(self) -> None:
-        value = primary_value(self._scored, self.config.evaluation)
+        value = primary_value(self.rank.gathered(self._scored), self.config.evaluation)
         value = 0.0 if math.isnan(value) else value  # no object among the validation cases: nothing to prefer
         self._validated = {VALIDATION_METRIC: value}
         self.log(VALIDATION_METRIC, value)
@@ -90,8 +136,8 @@ class DetectorTraining(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         training = self.config.training
         optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
+            parameter_groups(self.network, training), weight_decay=training.weight_decay, fused=True
+        )  # fused: it leaves steps out as `StepGuard` asks
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_at(training.warmup_share, self.total_steps))
         return OptimizerLRSchedulerConfig(
             optimizer=optimiser, lr_scheduler=LRSchedulerConfigType(scheduler=schedule, interval="step")
@@ -111,6 +157,6 @@ def rate_at(warmup_share: float, total_steps: int) -> Callable[[int], float]:
     return share
 
 
-def only_case(cases: Sequence[Case]) -> Case:
+def only_case(cases: Sequence[Case | None]) -> Case | None:
     """Validation batches hold one case each: their sizes differ."""
     return cases[0]

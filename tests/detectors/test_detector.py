@@ -3,7 +3,7 @@ import torch
 
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.seen import Seen
-from pipeline.detectors.bundle import Bundle, seeded_network, transfer
+from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.errors import ModelError
 from tests.experiments import tiny_2d, tiny_3d
 
@@ -70,24 +70,6 @@ def test_damaged_weights_are_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="does not fit"):
         Bundle.load(tmp_path)
-
-
-def test_transfer_takes_what_fits_and_leaves_other_heads():
-    source = seeded_network(tiny_2d())
-    raw = tiny_2d().model_dump()
-    raw["data"]["classes"] = ["a", "b", "c"]
-    raw["seed"] = 9
-    target = seeded_network(ExperimentConfig.model_validate(raw))
-    assert 0.9 < transfer(source, target) < 1  # all but the last layer's weight and bias
-    assert torch.equal(
-        target.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
-        source.backbone.state_dict()["stages.0.0.conv.unit0.conv.weight"],
-    )
-
-
-def test_weights_of_another_network_are_not_taken_for_a_start():
-    with pytest.raises(ModelError, match="of the network fits the weights to start from"):
-        transfer(seeded_network(tiny_3d()), seeded_network(tiny_2d()))
 
 
 def test_a_description_of_another_schema_is_refused_by_name(tmp_path):

@@ -4,11 +4,11 @@ import torch
 
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.samples import Objects
-from pipeline.detectors.bundle import Bundle, seeded_network, transfer
+from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.detectors.losses import detection_loss, ray_loss
 from pipeline.detectors.shapes import StarShape
 from pipeline.detectors.star_targets import draw_star_targets
-from tests.experiments import tiny_2d, tiny_star
+from tests.experiments import tiny_star
 
 RAYS = 32
 
@@ -155,9 +155,8 @@ def test_a_star_has_its_corners_at_its_distances():
     np.testing.assert_allclose(upper[0], [10 + reach, 20 + reach], rtol=1e-6)
 
 
-def test_a_bundle_of_stars_comes_back_and_starts_from_one_of_boxes(tmp_path):
+def test_a_bundle_of_stars_comes_back(tmp_path):
     network = seeded_network(tiny_star())
-    assert 0.8 < transfer(seeded_network(tiny_2d()), network) < 1
     Bundle(tiny_star(), network, 0.4).save(tmp_path)
     loaded = Bundle.load(tmp_path)
     assert loaded.config == tiny_star()

@@ -3,36 +3,16 @@ import dataclasses
 import pytest
 import torch
 
-from pipeline.datasets.samples import Batch, Objects
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import split_cases
-from pipeline.detectors.bundle import Bundle, seeded_network
+from pipeline.detectors.bundle import Bundle
 from pipeline.errors import DatasetError
 from pipeline.evaluation import primary_value
 from pipeline.inference.detect import VolumeDetector, score_cases
-from pipeline.settings import Settings
-from pipeline.training.module import DetectorTraining, rate_at
+from pipeline.training.module import rate_at
 from pipeline.training.train import train
 from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return dataclasses.replace(Settings.from_environment(), home=tmp_path / "home", device="cpu")
-
-
-@pytest.fixture
-def volumes(tmp_path):
-    return [field_of_cells(tmp_path, seed) for seed in range(6)]
 
 
 def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
@@ -119,16 +99,3 @@ def test_weights_that_know_the_test_patients_are_refused_and_what_they_know_is_p
 def test_fewer_epochs_than_between_validations_still_give_a_model(tmp_path, settings, volumes):
     config = tiny_2d(max_epochs=2, validate_every=5)
     assert train(config, split_cases(config.data, volumes, 0), tmp_path / "run", settings).best_epoch == 2
-
-
-def test_a_step_without_a_finite_loss_is_skipped_and_counted_and_many_end_the_run():
-    config = tiny_2d()
-    module = DetectorTraining(seeded_network(config), config, 10)
-    none = torch.zeros(0)
-    objects = Objects(none.view(0, 2), none.view(0, 2), none.long(), none.bool())
-    spoilt = Batch(torch.full((1, 1, 32, 32), torch.nan), [objects])
-    for _ in range(20):
-        assert module.training_step(spoilt, 0) is None
-    assert module.skipped_steps == 20
-    with pytest.raises(DatasetError, match="21 training steps had a loss that is not a number"):
-        module.training_step(spoilt, 0)
