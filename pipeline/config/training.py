@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.config.base import Config
 
+_GRADE_WEIGHT = 0.5
+
 
 class TrainingConfig(Config):
     seed: int | None = Field(
@@ -24,6 +26,8 @@ class TrainingConfig(Config):
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     box_weight: float = Field(1.0, ge=0)
     class_weight: float = Field(0.5, ge=0)
+    # Written down where it is not this: experiments from before there were grades keep their digest.
+    grade_weight: float = Field(_GRADE_WEIGHT, ge=0, exclude_if=lambda weight: weight == _GRADE_WEIGHT)
     workers: int = Field(0, ge=0, description="processes that prepare patches; 0: in the training process")
     initial_weights: str | None = Field(
         None,

@@ -55,7 +55,8 @@ class Case:
         if self.lower == (0,) * self.grid.dims and self.upper == self.volume.grid.shape:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
-        return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
+        grades = None if given.grades is None else given.grades[touches]
+        return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points, grades)
 
     @cached_property
     def instances(self) -> Instances | None:
@@ -82,7 +83,8 @@ class Case:
         """Which voxels, and everything that was said of them: changes with any change of an annotation."""
         marks = self.annotations
         said = f"{self.case_id}:{marks.labels}:{marks.ignore.tolist()}:{marks.from_points}"
-        return said.encode() + marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
+        graded = b"" if marks.grades is None else marks.grades.tobytes()
+        return said.encode() + marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes() + graded
 
 
 def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.detector import Loss
+from pipeline.detectors.grades import Answers, grade_loss
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape
 from pipeline.detectors.star_targets import draw_star_targets
@@ -20,10 +21,10 @@ _LEAST = 0.1
 
 
 def detection_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], spread: float) -> Loss:
-    """Score loss everywhere; outline and class loss at the locations that answer for an object.
+    """Score loss everywhere; outline, class and grade loss at the locations that answer for an object.
 
-    Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
-    boxes, and a mean over locations for stars.
+    Outline and class losses are means over objects, the grade loss over those whose grade is known. The score loss is
+    summed and divided by the number of objects for boxes, and a mean over locations for stars.
 
     Args:
         network: for the place of its locations and its kind of outline.
@@ -40,13 +41,14 @@ def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], sprea
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score = box = label = maps.score.sum() * 0.0
-    count = 0
+    count, answers = 0, {}
     for n, objects in enumerate(batch):
         targets = draw_targets(objects, locations, spread)
         count += targets.objects
         score = score + peak_focal_loss(maps.score[n], targets.score, targets.weight)
         if len(targets.where) == 0:
             continue
+        answers[n] = Answers(targets.where, targets.owner)
         share = 1.0 / torch.bincount(targets.owner, minlength=len(objects.labels))[targets.owner]
         at = maps.distances[n].flatten(1)[:, targets.where].T
         wanted = torch.cat(
@@ -59,24 +61,27 @@ def _box_loss(network: "CentreDetector", maps: Maps, batch: list[Objects], sprea
         box = box + (box_loss(at, wanted) * share).sum()
         label = label + _label_loss(network, maps.classes[n], targets.where, objects.labels[targets.owner], share)
     total = max(count, 1)
-    return Loss(score / total, box / total, label / total)
+    return Loss(score / total, box / total, label / total, grade_loss(maps.grade, batch, answers))
 
 
 def _star_loss(network: "CentreDetector", shape: StarShape, maps: Maps, batch: list[Objects]) -> Loss:
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     score = box = label = maps.score.sum() * 0.0
     asked = count = score.detach()
+    answers = {}
     for n, objects in enumerate(batch):
         targets = draw_star_targets(objects, locations, shape.rays)
         asked = asked + targets.weight.sum()
         count = count + targets.share.sum()  # the shares of one object are 1 together
         score = score + _soft_score_loss(maps.score[n], targets.score, targets.weight)
+        answers[n] = Answers(targets.where, targets.owner)
         at = maps.distances[n].flatten(1)[:, targets.where].T
         box = box + (ray_loss(at, targets.lengths, targets.cut) * targets.share).sum()
         labels = objects.labels[targets.owner]
         label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share)
     count = count.clamp(min=1)
-    return Loss(score / asked.clamp(min=1), box / count, label / count)
+    grade = grade_loss(maps.grade, batch, answers)
+    return Loss(score / asked.clamp(min=1), box / count, label / count, grade)
 
 
 def _label_loss(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 # Raised whenever reading changes, so that what an older reader made is read again.
-READER = 3
+READER = 4
 
 
 @dataclass(frozen=True)

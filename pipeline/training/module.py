@@ -45,10 +45,14 @@ class DetectorTraining(lightning.LightningModule):
         training = self.config.training
         loss = self.network.loss(self.network(batch.image), batch.objects)
         total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
+        if loss.grade is not None:
+            total = total + training.grade_weight * loss.grade
         if not torch.isfinite(total):
             self._skip()
             return None
         parts = {"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label}
+        if loss.grade is not None:
+            parts["loss_grade"] = loss.grade
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self._steps += 1
