@@ -43,6 +43,14 @@ def tiny_3d(**training: object) -> ExperimentConfig:
     )
 
 
+def tiny_graded(**training: object) -> ExperimentConfig:
+    """As `tiny_2d`, with a grade from the attribute ``diagnosis``."""
+    raw = tiny_2d(**training).model_dump()
+    values = {"benign": 0.0, "unclear": None, "malignant": 1.0}
+    raw["data"]["grade"] = {"name": "malignancy", "attribute": "diagnosis", "values": values}
+    return ExperimentConfig.model_validate(raw)
+
+
 def tiny_star(**training: object) -> ExperimentConfig:
     """As `tiny_2d`, with star-convex outlines that are matched by their masks."""
     raw = tiny_2d(**training).model_dump()

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Config
 
 _SHARE = 0.25
+# From here on a grade counts as positive, where an evaluation needs yes or no.
+POSITIVE_GRADE = 0.5
 
 
 class FoldSplit(Config):
@@ -64,6 +66,34 @@ class RandomOffsetWindows(Config):
     minimum_px: int = Field(10, ge=4)
 
 
+class GradeConfig(Config):
+    """What else is learnt of every object besides its place and class: a grade from 0 to 1, such as malignancy.
+
+    ``attribute`` is what the annotators wrote of the scan's objects, and ``values`` what each of its texts means.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="of the grade, in what is exported")
+    attribute: str = Field(min_length=1, description="of the scans, e.g. a column of the data's index")
+    values: dict[str, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None] = Field(
+        description="the attribute's text → grade, between 0 and 1 for what lies between; null: not known, not learnt"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _own_name(cls, name: str) -> str:
+        if name == "score":
+            raise ValueError("a grade must not be named 'score': every detection has a score, which is another thing")
+        return name
+
+    @field_validator("values")
+    @classmethod
+    def _both_ends(cls, values: dict[str, float | None]) -> dict[str, float | None]:
+        known = [value for value in values.values() if value is not None]
+        if not any(value >= POSITIVE_GRADE for value in known) or all(value >= POSITIVE_GRADE for value in known):
+            raise ValueError(f"some grades must be below {POSITIVE_GRADE} and some not, got {values}")
+        return values
+
+
 class DataConfig(Config):
     """``source`` is a folder: absolute, or relative to the data folder (setting ``CELLSCAN_DATA``)."""
 
@@ -81,6 +111,8 @@ class DataConfig(Config):
     )
     split: Annotated[FoldSplit | GivenSplit, Field(discriminator="kind")] = FoldSplit()
     cases: Annotated[WholeVolumes | RandomOffsetWindows, Field(discriminator="kind")] = WholeVolumes()
+    # No grade is not written down: experiments from before there were grades keep their digest.
+    grade: GradeConfig | None = Field(None, exclude_if=lambda grade: grade is None)
     # All of it is not written down: experiments from before there were shares keep their digest.
     share: float = Field(
         1.0,

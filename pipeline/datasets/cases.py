@@ -59,7 +59,8 @@ class Case:
         if self.is_whole:
             outside[:] = False  # a whole volume keeps what its annotator put on its very edge
         labels = tuple(label for label, keep in zip(given.labels, touches, strict=True) if keep)
-        return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points)
+        grades = None if given.grades is None else given.grades[touches]
+        return Annotations(boxes[touches], labels, (given.ignore | outside)[touches], given.from_points, grades)
 
     @cached_property
     def instances(self) -> Instances | None:
@@ -91,7 +92,8 @@ class Case:
         said = f"{self.case_id}:{marks.labels}:{marks.ignore.tolist()}:{marks.from_points}"
         boxes = marks.boxes.lower.tobytes() + marks.boxes.upper.tobytes()
         drawn = self.volume.label_map.content if masks and self.volume.label_map is not None else ""
-        return said.encode() + boxes + drawn.encode()
+        graded = b"" if marks.grades is None else marks.grades.tobytes()
+        return said.encode() + boxes + drawn.encode() + graded
 
 
 def make_cases(config: DataConfig, volumes: Sequence[Volume], seed: int) -> tuple[Case, ...]:

@@ -24,7 +24,7 @@ class PreparedCase:
     """One training case: ``image`` float16 ``(channel, i, j[, k])`` mapped from disk, its objects on its grid.
 
     ``labels`` ``(n,)`` are indices into the experiment's classes, -1 where the object has no class. ``instances`` are
-    the objects' masks on the volume's own grid, `None` where they have none.
+    the objects' masks on the volume's own grid, `None` where they have none. ``grades`` are as in `Annotations`.
     """
 
     image: Image
@@ -32,6 +32,7 @@ class PreparedCase:
     labels: np.ndarray
     ignore: np.ndarray
     instances: Instances | None = None
+    grades: np.ndarray | None = None
 
 
 class PreparedStore:
@@ -59,6 +60,7 @@ class PreparedStore:
             np.array(labels, dtype=np.int64),
             annotations.ignore,
             case.instances,
+            annotations.grades,
         )
 
     def _image(self, volume: Volume) -> Image:

@@ -12,7 +12,8 @@ class Objects:
     ``lower`` and ``upper`` ``(n, d)`` are box edges in voxels of the patch and may reach beyond it; ``labels`` ``(n,)``
     are class indices (-1: no class known); ``ignore`` is bool ``(n,)``. ``instances`` ``(i, j)`` int32 is there where
     outlines are learnt: the number of the object in each voxel of the patch, from 1, 0 where there is none and -1 where
-    the patch shows nothing real (beyond the image).
+    the patch shows nothing real (beyond the image). ``grades`` float ``(n,)`` 0 … 1 are there where a grade is learnt,
+    NaN where an object's is not known.
     """
 
     lower: torch.Tensor
@@ -20,6 +21,7 @@ class Objects:
     labels: torch.Tensor
     ignore: torch.Tensor
     instances: torch.Tensor | None = None
+    grades: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Objects":
         there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}

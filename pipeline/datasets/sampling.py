@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from pipeline.config.data import GradeConfig
 from pipeline.config.detector import StarOutline
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.instances import UNKNOWN
@@ -23,7 +24,7 @@ class Patch:
     """A patch, and the objects that reach into it.
 
     ``boxes`` lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting, flips,
-    turns and zoom. ``instances`` is as in `Objects`, `None` where boxes are learnt.
+    turns and zoom. ``instances`` and ``grades`` are as in `Objects`, `None` where they are not learnt.
     """
 
     image: torch.Tensor
@@ -31,13 +32,15 @@ class Patch:
     labels: np.ndarray
     ignore: np.ndarray
     instances: LabelMap | None
+    grades: np.ndarray | None = None
 
 
 class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
     """Patch ``n`` depends on the training's seed and on ``n`` alone, not on which worker draws it or when.
 
     Raises:
-        DatasetError: outlines are to be learnt, and a case has objects without masks.
+        DatasetError: outlines are to be learnt, and a case has objects without masks; or a grade, and no object has
+            one.
     """
 
     def __init__(self, cases: Sequence[PreparedCase], config: ExperimentConfig) -> None:
@@ -45,6 +48,8 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         self._outlined = isinstance(config.detector.outline, StarOutline)
         if self._outlined:
             _check_masks(cases)
+        if config.data.grade is not None:
+            _check_grades(cases, config.data.grade)
         self._augment = Augmentation(config.augmentation, config.data.dims)
         self._with_objects = [n for n, case in enumerate(cases) if (~case.ignore).any()]
 
@@ -59,6 +64,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
             torch.as_tensor(patch.labels),
             torch.as_tensor(patch.ignore),
             None if patch.instances is None else torch.as_tensor(patch.instances),
+            None if patch.grades is None else torch.as_tensor(patch.grades, dtype=torch.float32),
         )
 
     def draw(self, number: int) -> Patch:
@@ -77,7 +83,8 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
             numbers = np.where(near, np.cumsum(near), 0).tolist()
             renumbered = np.array([0, *numbers, UNKNOWN], dtype=np.int32)  # the last one, index -1, stays unknown
             instances = renumbered[case.instances.on(boxes.grid, grid)]
-        return Patch(image, boxes, case.labels[near], case.ignore[near], instances)
+        grades = None if case.grades is None else case.grades[near]
+        return Patch(image, boxes, case.labels[near], case.ignore[near], instances, grades)
 
     def _place(self, rng: np.random.Generator) -> tuple[PreparedCase, np.ndarray]:
         """A case and the patch's centre in its voxels: near an object, or anywhere."""
@@ -100,6 +107,16 @@ def _check_masks(cases: Sequence[PreparedCase]) -> None:
         raise DatasetError(
             f"detector.outline star learns from masks, and {without} of {len(cases)} training cases are annotated with "
             "boxes or points only: use detector.outline.kind=box, or give label maps or polygons"
+        )
+
+
+def _check_grades(cases: Sequence[PreparedCase], grade: GradeConfig) -> None:
+    known = [one[~case.ignore & ~np.isnan(one)] for case in cases if (one := case.grades) is not None]
+    if not sum(map(len, known)):
+        raise DatasetError(
+            f"data.grade learns {grade.name} from the attribute {grade.attribute!r}, and none of {len(cases)} training "
+            "cases has an object with a known one: name another attribute, ingest the archive again if its index has "
+            "got the column since, or leave out data.grade"
         )
 
 

@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import DataConfig, GradeConfig
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
 from pipeline.volumes import UNLABELLED, Annotations, Volume
 
 
 def select_volumes(config: DataConfig, volumes: Sequence[Volume]) -> list[Volume]:
-    """Annotated volumes of the right kind, their labels checked against ``config.classes``.
+    """Annotated volumes of the right kind, their labels checked against ``config.classes``, their objects graded.
 
     Raises:
-        DatasetError: none is left, or an annotation has a label that the experiment does not name.
+        DatasetError: none is left, an annotation has a label that the experiment does not name, or a volume's attribute
+            a text that ``config.grade`` does not.
     """
     chosen = [volume for volume in volumes if _wanted(config, volume)]
     if not chosen:
@@ -61,4 +62,18 @@ def _in_classes(config: DataConfig, volume: Volume) -> Annotations:
             f"{volume.name}: label {unknown[0]!r} is not among data.classes {list(config.classes)}; "
             "name it there, or set data.merge_classes to treat all labels as one"
         )
-    return Annotations(boxes, labels, annotations.ignore, annotations.from_points)
+    return Annotations(boxes, labels, annotations.ignore, annotations.from_points, _grades(config.grade, volume))
+
+
+def _grades(config: GradeConfig | None, volume: Volume) -> np.ndarray | None:
+    """What is said of a volume is said of each of its objects, ``(n,)``."""
+    if config is None or volume.annotations is None:
+        return None
+    said = volume.attributes.get(config.attribute)
+    if said is not None and said not in config.values:
+        raise DatasetError(
+            f"{volume.name}: its {config.attribute} is {said!r}, which is not among data.grade.values "
+            f"{list(config.values)}; name it there, as null if such objects are not to be graded"
+        )
+    grade = None if said is None else config.values[said]
+    return np.full(len(volume.annotations), np.nan if grade is None else grade)

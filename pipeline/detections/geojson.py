@@ -22,6 +22,7 @@ def to_geojson(detections: Detections) -> dict[str, Any]:
     5 … 6. A 3D detection lies on the plane ``z`` nearest to its centre, as a QuPath object has one plane; its
     measurements hold the first and last slice (indices from 0, both inclusive) that it touches, and its property
     ``edges_k`` the exact edges along the slices, from the edge of the first.
+    Where the detector grades, a measurement is named after the grade (``malignancy``).
     An outline is moved onto the image's edge where it reaches beyond.
     The volume is named by its id; nothing here identifies a patient.
     """
@@ -34,6 +35,8 @@ def _feature(detections: Detections, index: int) -> dict[str, Any]:
     upper = detections.boxes.upper[index] + 0.5
     geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [_ring(detections, index)]}
     measurements: dict[str, float] = {"score": float(detections.scores[index])}
+    if detections.grades is not None:
+        measurements[detections.grade_name] = float(detections.grades[index])
     along_slices: dict[str, list[float]] = {}
     if detections.boxes.grid.dims == 3:
         last = detections.boxes.grid.shape[2] - 1

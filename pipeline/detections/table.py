@@ -5,17 +5,21 @@ import pandas as pd
 
 from pipeline.detections.detection import Detections
 from pipeline.geometry import Boxes, Grid
-from pipeline.types import Corners
+from pipeline.types import Corners, Scores
 
 _AXES = "ijk"
 _WORLD = "xyz"
 
 
 OUTLINE = "outline_voxel"
+GRADE = "grade_"
 
 
 def columns() -> list[str]:
-    """The columns, in order. 2D rows leave the third axis empty (NaN). `OUTLINE` follows where there are outlines."""
+    """The columns, in order. 2D rows leave the third axis empty (NaN).
+
+    `OUTLINE` follows where there are outlines, and last ``grade_<name>`` where there are grades.
+    """
     per_axis = [f"lower_{a}_voxel" for a in _AXES] + [f"upper_{a}_voxel" for a in _AXES]
     world = [f"centre_{w}_world" for w in _WORLD] + [f"size_{a}_world" for a in _AXES]
     return ["volume_id", "label", "score", *world, "unit", *per_axis]
@@ -27,7 +31,8 @@ def to_frame(detections: Detections) -> pd.DataFrame:
     ``centre_?_world`` is RAS mm in 3D, the image plane (mm or px, see ``unit``) in 2D; ``size_?_world`` is the edge
     length along the ARRAY axes in the same unit; ``lower/upper_?_voxel`` are continuous voxel indices of the
     edges on the volume as acquired (voxel ``i`` covers ``i - 0.5 … i + 0.5``). ``outline_voxel``, where the detector
-    gives outlines, lists the polygon's corners ``i, j, i, j …`` in the same indices.
+    gives outlines, lists the polygon's corners ``i, j, i, j …`` in the same indices. ``grade_<name>``, where it grades
+    (``grade_malignancy``), is 0 … 1.
     """
     boxes = detections.boxes
     dims = boxes.grid.dims
@@ -47,10 +52,12 @@ def to_frame(detections: Detections) -> pd.DataFrame:
             column = values[:, axis] if axis < dims else np.full(len(detections), np.nan)
             data[f"{prefix}_{name}_{suffix}"] = column
     frame = pd.DataFrame(data, columns=columns())
-    if detections.outlines is None:
-        return frame
-    corners = [outline.ravel().tolist() for outline in detections.outlines]
-    return frame.assign(**{OUTLINE: pd.Series(corners, dtype=object)})
+    if detections.outlines is not None:
+        corners = [outline.ravel().tolist() for outline in detections.outlines]
+        frame = frame.assign(**{OUTLINE: pd.Series(corners, dtype=object)})
+    if detections.grades is not None:
+        frame = frame.assign(**{f"{GRADE}{detections.grade_name}": detections.grades})
+    return frame
 
 
 def from_frame(frame: pd.DataFrame, volume_id: str, grid: Grid, classes: tuple[str, ...]) -> Detections:
@@ -60,7 +67,15 @@ def from_frame(frame: pd.DataFrame, volume_id: str, grid: Grid, classes: tuple[s
     upper = frame[[f"upper_{a}_voxel" for a in axes]].to_numpy(dtype=np.float64)
     labels = np.array([classes.index(name) for name in frame["label"]], dtype=np.int64)
     scores = frame["score"].to_numpy(dtype=np.float64)
-    return Detections(volume_id, Boxes(lower, upper, grid), scores, labels, classes, _outlines(frame))
+    return Detections(volume_id, Boxes(lower, upper, grid), scores, labels, classes, _outlines(frame), *_grades(frame))
+
+
+def _grades(frame: pd.DataFrame) -> tuple[Scores | None, str]:
+    """The grades and their name."""
+    column = next((str(name) for name in frame.columns if str(name).startswith(GRADE)), None)
+    if column is None:
+        return None, ""
+    return frame[column].to_numpy(dtype=np.float64), column.removeprefix(GRADE)
 
 
 def _outlines(frame: pd.DataFrame) -> Corners | None:

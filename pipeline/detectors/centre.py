@@ -47,6 +47,7 @@ class CentreDetector(Detector[Maps]):
         self.shape = shape_of(detector.outline, dims)
         self.spread, self.soft = detector.object_spread, detector.score_target == "soft"
         self.out = _last_layer(dims, width, 1 + self.class_count + self.shape.distances)
+        self.grade = _grade_branch(dims, width) if config.data.grade is not None else None
         # Where distances start: an object two output strides to each side.
         self.distance_scale: torch.Tensor
         self.register_buffer("distance_scale", torch.tensor(2.0 * sum(self.stride) / dims))
@@ -65,7 +66,8 @@ class CentreDetector(Detector[Maps]):
         raw = self.out(self.head(top)).float()
         classes = raw[:, 1 : 1 + self.class_count]
         distances = self.shape.activated(raw[:, 1 + self.class_count :], self.distance_scale)
-        return Maps(raw[:, 0], classes, distances)
+        grade = None if self.grade is None else self.grade(top).float()[:, 0]
+        return Maps(raw[:, 0], classes, distances, grade)
 
     def locations(self, shape: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
         """Input voxel of every location along each axis, for an output of ``shape``."""
@@ -125,6 +127,7 @@ class CentreDetector(Detector[Maps]):
             score.flatten()[flat],
             output.classes[number].flatten(1)[:, flat].argmax(dim=0),
             self.shape.vertices(at, distances) if isinstance(self.shape, StarShape) else None,
+            None if output.grade is None else torch.sigmoid(output.grade[number].flatten()[flat]),
         )
 
 
@@ -135,6 +138,13 @@ def _last_layer(dims: int, width: int, channels: int) -> nn.Module:
         layer.bias.zero_()
         layer.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
     return layer
+
+
+def _grade_branch(dims: int, width: int) -> nn.Module:
+    """Starts at 1/2 everywhere: how common a grade is says nothing of the next scan's."""
+    last = Conv["conv", dims](width, 1, kernel_size=1)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(_conv(dims, width), last)
 
 
 def _conv(dims: int, width: int) -> nn.Module:

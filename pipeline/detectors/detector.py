@@ -5,7 +5,7 @@ Training asks for a loss, inference for the candidates of a window, explanation 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
 
 import torch
@@ -20,11 +20,13 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class Loss:
-    """Over the batch. ``box`` is that of the outline, box or star; ``label`` is 0 where the score is one a class."""
+    """Over the batch. ``box`` is that of the outline, box or star; ``label`` is 0 where the score is one a class;
+    ``grade`` is `None` where no grade is learnt."""
 
     score: torch.Tensor
     box: torch.Tensor
     label: torch.Tensor
+    grade: torch.Tensor | None = None
 
 
 Count = Callable[[torch.Tensor], torch.Tensor]
@@ -48,7 +50,8 @@ class Candidates:
     """What one window shows, before suppression, on the network's device, in voxels of the whole image.
 
     ``at`` ``(n, d)`` is the place by which windows share objects out; ``lower`` and ``upper`` ``(n, d)`` the box;
-    ``scores`` ``(n,)`` 0 … 1; ``labels`` ``(n,)`` class indices; ``outlines`` ``(n, vertices, d)`` where there are any.
+    ``scores`` ``(n,)`` 0 … 1; ``labels`` ``(n,)`` class indices; ``outlines`` ``(n, vertices, d)`` and ``grades``
+    ``(n,)`` 0 … 1 where there are any.
     """
 
     at: torch.Tensor
@@ -57,13 +60,12 @@ class Candidates:
     scores: torch.Tensor
     labels: torch.Tensor
     outlines: torch.Tensor | None = None
+    grades: torch.Tensor | None = None
 
     def __getitem__(self, keep: torch.Tensor) -> "Candidates":
         """Those that a bool mask ``(n,)`` is true of."""
-        outlines = None if self.outlines is None else self.outlines[keep]
-        return Candidates(
-            self.at[keep], self.lower[keep], self.upper[keep], self.scores[keep], self.labels[keep], outlines
-        )
+        there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return Candidates(**{name: value[keep] for name, value in there.items()})
 
 
 class Detector(nn.Module, ABC, Generic[Output]):

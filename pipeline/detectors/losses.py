@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.detector import Count, Loss, at_least_one
+from pipeline.detectors.grades import Answers, grade_loss
 from pipeline.detectors.maps import Maps
 from pipeline.detectors.shapes import StarShape
 from pipeline.detectors.star_targets import draw_star_targets
@@ -26,10 +27,10 @@ def detection_loss(
     class_weights: torch.Tensor | None = None,
     divisor: Count = at_least_one,
 ) -> Loss:
-    """Score loss everywhere; outline and class loss at the locations that answer for an object.
+    """Score loss everywhere; outline, class and grade loss at the locations that answer for an object.
 
-    Outline and class losses are means over objects. The score loss is summed and divided by the number of objects for
-    boxes, and a mean over locations for stars.
+    Outline and class losses are means over objects, the grade loss over those whose grade is known. The score loss is
+    summed and divided by the number of objects for boxes, and a mean over locations for stars.
 
     Args:
         network: for the place of its locations, its kind of outline and of score target.
@@ -54,13 +55,14 @@ def _box_loss(
     centres = torch.stack([axis.flatten() for axis in torch.meshgrid(*locations, indexing="ij")], dim=1)
     score_loss = soft_focal_loss if network.soft else peak_focal_loss
     score = box = label = maps.score.sum() * 0.0
-    count = 0
+    count, answers = 0, {}
     for n, objects in enumerate(batch):
         targets = draw_targets(objects, locations, network.spread)
         count += targets.objects
         score = score + score_loss(maps.score[n], targets.score, targets.weight)
         if len(targets.where) == 0:
             continue
+        answers[n] = Answers(targets.where, targets.owner)
         share = 1.0 / torch.bincount(targets.owner, minlength=len(objects.labels))[targets.owner]
         at = maps.distances[n].flatten(1)[:, targets.where].T
         wanted = torch.cat(
@@ -74,7 +76,7 @@ def _box_loss(
         labels = objects.labels[targets.owner]
         label = label + _label_loss(network, maps.classes[n], targets.where, labels, share, class_weights)
     total = divisor(torch.tensor(float(count), device=score.device))
-    return Loss(score / total, box / total, label / total)
+    return Loss(score / total, box / total, label / total, grade_loss(maps.grade, batch, answers, divisor))
 
 
 def _star_loss(
@@ -88,17 +90,20 @@ def _star_loss(
     locations = network.locations(tuple(maps.score.shape[1:]), maps.score.device)
     score = box = label = maps.score.sum() * 0.0
     asked = count = score.detach()
+    answers = {}
     for n, objects in enumerate(batch):
         targets = draw_star_targets(objects, locations, shape.rays)
         asked = asked + targets.weight.sum()
         count = count + targets.share.sum()  # the shares of one object are 1 together
         score = score + _soft_score_loss(maps.score[n], targets.score, targets.weight)
+        answers[n] = Answers(targets.where, targets.owner)
         at = maps.distances[n].flatten(1)[:, targets.where].T
         box = box + (ray_loss(at, targets.lengths, targets.cut) * targets.share).sum()
         labels = objects.labels[targets.owner]
         label = label + _label_loss(network, maps.classes[n], targets.where, labels, targets.share, class_weights)
     count = divisor(count)
-    return Loss(score / divisor(asked), box / count, label / count)
+    grade = grade_loss(maps.grade, batch, answers, divisor)
+    return Loss(score / divisor(asked), box / count, label / count, grade)
 
 
 def _label_loss(

@@ -101,12 +101,9 @@ class RetinaNetDetector(Detector[AnchorMaps]):
                 parts.append(
                     patch_loss(*output.of(number), every, matches, objects.labels, self.score_loss, self.box_loss)
                 )
-        score = torch.stack([part.score for part in parts]).sum() / divisor(
-            _count(part.score_count for part in parts).to(nothing)
-        )
-        box = torch.stack([part.box for part in parts]).sum() / divisor(
-            _count(part.box_count for part in parts).to(nothing)
-        )
+        asked, found = torch.tensor([(part.score_count, part.box_count) for part in parts]).sum(dim=0).to(nothing)
+        score = torch.stack([part.score for part in parts]).sum() / divisor(asked)
+        box = torch.stack([part.box for part in parts]).sum() / divisor(found)
         return Loss(score + nothing, box + nothing, nothing)
 
     def candidates(self, output: AnchorMaps, views: Sequence[View], score_floor: float) -> list[Candidates]:

@@ -24,6 +24,8 @@ What was decided, and holds for every figure:
   out. Masks are judged (``mask_ap_iou_… mask_jaccard_… panoptic_quality``) where every case has them.
 - ``map_iou_0_50_0_95`` is COCO's: with several classes each is matched apart. All other figures match once.
 - A test set in which every scan (patient) has an object, or none has, has no ``scan_auc`` (``patient_auc``).
+- A grade is judged of objects of known grade; one that no detection found scores below all. What their size alone would
+  give is beside it (`pipeline.evaluation.grades`).
 - Nothing is capped: any number of objects and detections counts.
 """
 

@@ -20,6 +20,7 @@ import pandas as pd
 from pipeline.errors import DatasetError
 from pipeline.evaluation.bearing import patients_bearing
 from pipeline.evaluation.figures import MEAN_AP, Measured
+from pipeline.evaluation.grades import BY_SIZE, GAIN, GRADE_FIGURES, TRUE_GRADE
 from pipeline.evaluation.part import Part
 from pipeline.evaluation.power import ALPHA, detectable
 from pipeline.evaluation.records import Comparison, Estimate, Evaluation, StratumDifference
@@ -134,8 +135,20 @@ def _classes(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _comparable(name: str, a: Evaluation, b: Evaluation) -> bool:
-    """Means over classes are of the same classes, or they are other figures."""
+    """Means over classes are of the same classes, and grades of the same truth, or they are other figures.
+
+    What size alone gives is no version's own.
+    """
+    if name in (BY_SIZE, GAIN):
+        return False
+    if name in GRADE_FIGURES:
+        return _true_grades(a) == _true_grades(b)
     return name not in ("class_f1_weighted", MEAN_AP) or set(_classes(a)) == set(_classes(b))
+
+
+def _true_grades(evaluation: Evaluation) -> list[tuple[str, float]]:
+    there = evaluation.objects[evaluation.objects[TRUE_GRADE].notna()]
+    return sorted(zip(there["case_id"], there[TRUE_GRADE], strict=True))
 
 
 def _cases(evaluation: Evaluation) -> pd.DataFrame:

@@ -3,11 +3,24 @@
 import numpy as np
 
 from pipeline.evaluation.calibration import Calibration
+from pipeline.evaluation.figures import Measured
+from pipeline.evaluation.grades import Grades
 from pipeline.evaluation.ranking import Ranking, ratio
 from pipeline.evaluation.records import Curve
 from pipeline.evaluation.roc import Scans
 
 DRAWN = 1000
+
+
+def curves_of(measured: Measured) -> dict[str, Curve]:
+    """All lines of an evaluation; that of grades where there are any."""
+    return {
+        "froc": froc_curve(measured.ranking),
+        "precision_recall": precision_recall_curve(measured.ranking),
+        "calibration": calibration_curve(measured.calibration),
+        "roc_scan": roc_curve(measured.scans),
+        **({"roc_grade": grade_curve(measured.grades)} if measured.grades else {}),
+    }
 
 
 def froc_curve(ranking: Ranking) -> Curve:
@@ -31,6 +44,11 @@ def roc_curve(scans: Scans) -> Curve:
     if scans.positive.all() or not scans.positive.any():
         return Curve("1 - specificity", "sensitivity", (), ())
     return _drawn("1 - specificity", "sensitivity", *scans.curve())
+
+
+def grade_curve(grades: Grades) -> Curve:
+    """Sensitivity against 1 - specificity of the objects' grade. Without a grade given the line has no point."""
+    return _drawn("1 - specificity", "sensitivity", *grades.curve())
 
 
 def calibration_curve(calibration: Calibration) -> Curve:

@@ -11,7 +11,7 @@ from pipeline.errors import DatasetError
 from pipeline.evaluation.bearing import patients_bearing
 from pipeline.evaluation.centre_f1 import f1
 from pipeline.evaluation.confusion import confusion
-from pipeline.evaluation.curves import calibration_curve, froc_curve, precision_recall_curve, roc_curve
+from pipeline.evaluation.curves import curves_of
 from pipeline.evaluation.figures import Measured, ranked_figures
 from pipeline.evaluation.matching import CaseMatches, match_cases
 from pipeline.evaluation.overlaps import objects_with_overlaps
@@ -61,12 +61,7 @@ def evaluate(
         threshold=threshold,
         counts=_counts(table),
         metrics=_estimates(measured, table, objects, config, seed),
-        curves={
-            "froc": froc_curve(measured.ranking),
-            "precision_recall": precision_recall_curve(measured.ranking),
-            "calibration": calibration_curve(measured.calibration),
-            "roc_scan": roc_curve(measured.scans),
-        },
+        curves=curves_of(measured),
         cases=table,
         objects=objects,
         confusion=confusion(objects, threshold) if len(classes) > 1 else None,

@@ -13,6 +13,7 @@ from pipeline.evaluation.average_precision import average_precision, interpolate
 from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.centre_f1 import Counts, class_figures, count_error, detection_figures
 from pipeline.evaluation.froc import froc_figures
+from pipeline.evaluation.grades import Grades
 from pipeline.evaluation.panoptic import Agreement
 from pipeline.evaluation.ranking import Ranking
 from pipeline.evaluation.roc import Scans
@@ -42,7 +43,7 @@ class Measured:
 
     ``counts`` hold at the threshold; ``ranking`` is by the match rule; ``overlaps`` are rankings by AP's name;
     ``agreements`` the counts at the threshold by the Jaccard index's name; ``coco`` one ranking for each class and IoU;
-    ``panoptic`` is `None` without masks.
+    ``panoptic`` is `None` without masks, ``grades`` without objects of both sides.
     """
 
     counts: Counts
@@ -53,6 +54,7 @@ class Measured:
     panoptic: Agreement | None
     scans: Scans
     calibration: Calibration
+    grades: Grades | None
     classes: tuple[str, ...]
 
     @classmethod
@@ -76,6 +78,7 @@ class Measured:
             else None,
             scans=Scans.of(counts.objects, cases["patient_key"].to_numpy(), rows.case[counted], rows.score[counted]),
             calibration=Calibration.of(len(cases), rows.case[counted], rows.score[counted], hit[counted]),
+            grades=Grades.of(cases, objects),
             classes=classes,
         )
 
@@ -94,6 +97,7 @@ class Measured:
             "count_error": count_error(self.counts, weights),
             **self.scans.figures(weights),
             "ece": self.calibration.error(weights),
+            **(self.grades.figures(weights) if self.grades else {}),
         }
 
     def values(self) -> dict[str, float]:

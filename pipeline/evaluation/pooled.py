@@ -22,7 +22,7 @@ import pandas as pd
 
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.errors import DatasetError
-from pipeline.evaluation.curves import calibration_curve, froc_curve, precision_recall_curve, roc_curve
+from pipeline.evaluation.curves import curves_of
 from pipeline.evaluation.figures import Measured
 from pipeline.evaluation.part import PART_FIGURES, Part
 from pipeline.evaluation.records import Curve, Estimate, Evaluation
@@ -135,7 +135,7 @@ def pool(children: Sequence[Child], config: EvaluationConfig, classes: tuple[str
         strata=_strata(judged, weights, config.confidence),
         strata_counts=first.strata.counts() if one_seed else _kept_by_all(first.strata.counts()),
         spreads=_spreads(by_seed, judged),
-        curves=first.curves() if one_seed else {},
+        curves=curves_of(first.measured) if one_seed else {},
         cases=_labelled_cases(children),
     )
 
@@ -164,14 +164,6 @@ class _Judged:
         named = config.strata, config.size_limits
         raw = Strata.of(cases, objects, named[0], 0.0, named[1])
         return cls(cases, measured, _strata_at(raw, Strata.of(cases, above, named[0], 0.0, named[1])))
-
-    def curves(self) -> dict[str, Curve]:
-        return {
-            "froc": froc_curve(self.measured.ranking),
-            "precision_recall": precision_recall_curve(self.measured.ranking),
-            "calibration": calibration_curve(self.measured.calibration),
-            "roc_scan": roc_curve(self.measured.scans),
-        }
 
 
 def _at_own_thresholds(scored: Measured, thresholded: Measured) -> Measured:

@@ -9,6 +9,8 @@ Objects table, one row a detection (of any score) or an object that no detection
   case's own grid (voxel ``i`` covers ``i - 0.5 … i + 0.5``); 2D rows leave ``k`` NaN;
 - ``size_world``, ``annotation_size_world``: the largest edge along the array axes, in the grid's unit, of the row's own
   box and of the object that was found or missed; NaN where there is none, and where only centre points were annotated;
+- ``grade``, ``grade_true``, where a grade is annotated: the grade that the detection gives, and that of the object that
+  was found or missed; NaN where there is none;
 - ``outcome_<metric>``: the outcome under another match rule (``outcome_ap_iou_0_50``), empty in rows of missed objects.
 
 A hit whose score is below the threshold is a missed object at that threshold.
@@ -26,6 +28,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from pipeline.evaluation.centre_f1 import Counts
+from pipeline.evaluation.grades import GRADE, TRUE_GRADE
 from pipeline.evaluation.matching import CaseMatches
 from pipeline.geometry import Boxes
 from pipeline.volumes import UNLABELLED
@@ -39,6 +42,8 @@ def objects_table(matches: Sequence[CaseMatches], others: dict[str, Sequence[Cas
     parts = []
     for match in matches:
         parts += [_detection_columns(match), _missed_columns(match)]
+    if all(match.case.annotations.grades is None for match in matches):
+        parts = [{name: column for name, column in part.items() if name not in (GRADE, TRUE_GRADE)} for part in parts]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     outcomes = {"outcome": _outcomes(matches, matches, "missed")}
     outcomes |= {f"outcome_{name}": _outcomes(same_cases, matches, "") for name, same_cases in others.items()}
@@ -109,6 +114,8 @@ def _detection_columns(match: CaseMatches) -> dict[str, np.ndarray]:
         "annotation_label": truth[match.found],
         "size_world": _edges(match, detections.boxes),
         "annotation_size_world": _edges_found(match),
+        GRADE: _none(len(detections)) if detections.grades is None else detections.grades,
+        TRUE_GRADE: np.append(_true_grades(match), np.nan)[match.found],
         **_places(detections.boxes),
     }
 
@@ -123,8 +130,20 @@ def _missed_columns(match: CaseMatches) -> dict[str, np.ndarray]:
         "annotation_label": np.array([match.case.annotations.labels[index] for index in missed], dtype=object),
         "size_world": edges,
         "annotation_size_world": edges,
+        GRADE: _none(len(missed)),
+        TRUE_GRADE: _true_grades(match)[missed],
         **_places(match.case.annotations.boxes[missed]),
     }
+
+
+def _true_grades(match: CaseMatches) -> np.ndarray:
+    """Of each annotation ``(n,)``, NaN where it is not known."""
+    grades = match.case.annotations.grades
+    return _none(len(match.case.annotations)) if grades is None else grades
+
+
+def _none(count: int) -> np.ndarray:
+    return np.full(count, np.nan)
 
 
 def _edges(match: CaseMatches, boxes: Boxes) -> np.ndarray:

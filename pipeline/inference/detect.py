@@ -89,29 +89,41 @@ def detect_prepared(
     keep = _suppressed(found, network_grid, inference)
     boxes = Boxes(found.lower[keep], found.upper[keep], network_grid).to(grid)
     outlines = None if found.outlines is None else _moved(found.outlines[keep], network_grid, grid)
-    return Detections(volume_id, boxes, found.scores[keep], found.labels[keep], config.data.classes, outlines)
+    return Detections(
+        volume_id,
+        boxes,
+        found.scores[keep],
+        found.labels[keep],
+        config.data.classes,
+        outlines,
+        None if found.grades is None else found.grades[keep],
+        "" if config.data.grade is None else config.data.grade.name,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
     """``lower`` and ``upper`` ``(n, d)`` and ``outlines`` ``(n, rays, 2)`` (stars only) in voxels of the network's
-    image; ``scores`` and ``labels`` ``(n,)``."""
+    image; ``scores``, ``labels`` and ``grades`` ``(n,)``, the last where a grade was learnt."""
 
     lower: np.ndarray
     upper: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     outlines: np.ndarray | None
+    grades: np.ndarray | None
 
     @classmethod
     def together(cls, parts: list["_Candidates"]) -> "_Candidates":
         outlines = [part.outlines for part in parts if part.outlines is not None]
+        grades = [part.grades for part in parts if part.grades is not None]
         return cls(
             np.concatenate([part.lower for part in parts]),
             np.concatenate([part.upper for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.labels for part in parts]),
             np.concatenate(outlines) if outlines else None,
+            np.concatenate(grades) if grades else None,
         )
 
 
@@ -151,6 +163,7 @@ def _owned(found: Candidates, core: tuple[tuple[float, float], ...], stride: tup
         own.scores.double().cpu().numpy(),
         own.labels.cpu().numpy(),
         None if own.outlines is None else own.outlines.double().cpu().numpy(),
+        None if own.grades is None else own.grades.double().cpu().numpy(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The curves of a task's versions: FROC, precision over sensitivity, calibration, ROC of scans."""
+"""The curves of a task's versions: FROC, precision over sensitivity, calibration, ROC of scans and grades."""
 
 import math
 from dataclasses import dataclass
@@ -57,6 +57,12 @@ _KINDS = {
         "Scans with an object against scans without",
         (0.05, 0.1, 0.2, 0.3, 0.5),
         "A scan scores what its best detection scores. The dotted line is chance.",
+        diagonal=True,
+    ),
+    "roc_grade": _Kind(
+        "Objects of positive grade against others",
+        (0.05, 0.1, 0.2, 0.3, 0.5),
+        "Found and missed objects; a missed one is graded lowest. The dotted line is chance.",
         diagonal=True,
     ),
 }

@@ -12,7 +12,7 @@ from pipeline.reporting.naming import interval, is_share, metric_name, number
 
 
 def save_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write ``metrics.png`` and one PNG a curve (``froc precision_recall calibration roc_scan``) into ``folder``."""
+    """Write ``metrics.png`` and one PNG a curve (``froc precision_recall calibration roc_scan …``) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "metrics.png"]
     _metrics(evaluation).savefig(paths[0])
@@ -69,7 +69,7 @@ def _curve(name: str, curve: Curve, evaluation: Evaluation) -> Figure:
         marker="o" if name == "calibration" else None,
         markersize=4,
     )
-    if name in ("calibration", "roc_scan"):
+    if name in ("calibration", "roc_scan", "roc_grade"):
         axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":")
     x, y = operating_point(name, evaluation)
     if not math.isnan(x + y):

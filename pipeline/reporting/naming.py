@@ -19,6 +19,10 @@ _NAMES = {
     "segmentation_quality": "Segmentation quality",
     "patient_auc": "ROC AUC of patients",
     "scan_auc": "ROC AUC of scans",
+    "grade_auc": "ROC AUC of the objects' grade",
+    "grade_auc_found": "ROC AUC of the grade, found objects",
+    "grade_auc_by_size": "ROC AUC of the grade, by size alone",
+    "grade_auc_gain": "ROC AUC of the grade, gain over size",
     "ece": "Calibration error of scores (ECE)",
 }
 _MEANINGS = {
@@ -35,6 +39,10 @@ _MEANINGS = {
     "segmentation_quality": "mean overlap of the outlines that were found",
     "patient_auc": "do patients with an object score higher than those without?",
     "scan_auc": "do scans with an object score higher than those without?",
+    "grade_auc": "are positive objects graded higher than negative ones? An object that is not found is graded lowest",
+    "grade_auc_found": "the same, of the objects that were found",
+    "grade_auc_by_size": "the same, were the largest edge of the annotated object its grade",
+    "grade_auc_gain": "what the network adds to size",
     "ece": "mean gap between score and share that is right; lower is better",
 }
 
@@ -77,7 +85,7 @@ def metric_meaning(metric: str) -> str:
 
 def is_share(metric: str) -> bool:
     """Whether the metric lies between 0 and 1."""
-    return metric != "count_error"
+    return metric not in ("count_error", "grade_auc_gain")
 
 
 def higher_is_better(metric: str) -> bool:

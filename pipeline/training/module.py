@@ -71,7 +71,11 @@ class DetectorTraining(lightning.LightningModule):
         training = self.config.training
         loss = self.network.loss(self.network(batch.image), batch.objects, self._class_weights, self.rank.divisor)
         total = loss.score + training.box_weight * loss.box + training.class_weight * loss.label
-        self._add({"loss": total, "loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label})
+        parts = {"loss_score": loss.score, "loss_box": loss.box, "loss_label": loss.label}
+        if loss.grade is not None:
+            total = total + training.grade_weight * loss.grade
+            parts["loss_grade"] = loss.grade
+        self._add({"loss": total} | parts)
         return spoiling(total)
 
     def _add(self, parts: dict[str, torch.Tensor]) -> None:

@@ -21,18 +21,22 @@ class Annotations:
     ``boxes`` lie on the volume's own grid. ``labels`` holds one class name an object (`UNLABELLED` where it has
     none). ``ignore`` is bool ``(n,)``: objects that neither count as missed nor make a detection false.
     ``from_points`` is true where only centres were given, so that the box sizes are nominal: they may steer
-    training, and no IoU may be computed against them.
+    training, and no IoU may be computed against them. ``grades`` ``(n,)`` are 0 … 1, NaN where an object's is not
+    known, and `None` where no grade is asked for (see `pipeline.config.data.GradeConfig`).
     """
 
     boxes: Boxes
     labels: tuple[str, ...]
     ignore: np.ndarray
     from_points: bool = False
+    grades: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignore", np.asarray(self.ignore, dtype=bool))
         if not len(self.boxes) == len(self.labels) == len(self.ignore):
             raise ValueError(f"{len(self.boxes)} boxes, {len(self.labels)} labels, {len(self.ignore)} ignore flags")
+        if self.grades is not None and len(self.grades) != len(self.boxes):
+            raise ValueError(f"{len(self.boxes)} boxes, {len(self.grades)} grades")
 
     @classmethod
     def of(cls, boxes: Boxes, labels: tuple[str, ...], from_points: bool = False) -> "Annotations":

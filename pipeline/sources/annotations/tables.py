@@ -35,7 +35,7 @@ _SPLITS = {
 _ATTRIBUTES = frozenset(
     {"stain", "tissue", "organ", "body_part", "magnification", "diameter_mm", "grade", "num_nuclei"}
     | {"malignancy", "malignancy_value", "calcification", "internalstructure", "lobulation", "margin", "sphericity"}
-    | {"spiculation", "subtlety", "texture"}
+    | {"spiculation", "subtlety", "texture", "diagnosis", "diagnosis_value"}
 )
 _REFERENCES = ("file", "image_id", "series_instance_uid")
 
