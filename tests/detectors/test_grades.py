@@ -80,7 +80,7 @@ def test_the_network_learns_which_objects_are_graded_high(star):
     losses = []
     for _ in range(40):
         loss = network.loss(network(image), batch)
-        losses.append(float(loss.grade))
+        losses.append(float(loss.grade.detach()))
         optimiser.zero_grad()
         (loss.score + loss.box + loss.grade).backward()
         optimiser.step()

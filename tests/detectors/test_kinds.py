@@ -8,7 +8,8 @@ import torch
 
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.samples import Objects
-from pipeline.detectors.bundle import Bundle, seeded_network, transfer
+from pipeline.detectors.bundle import Bundle, seeded_network
+from pipeline.detectors.transfer import transfer
 from pipeline.detectors.detector import View
 from pipeline.explanation.origin import find_origin
 from pipeline.explanation.randomisation import cascade
@@ -196,8 +197,9 @@ def test_a_bundle_comes_back_and_its_weights_are_the_start_of_another(config, tm
     assert (loaded.config, loaded.threshold) == (config, 0.3)
     raw = config.model_dump()
     raw["seed"], raw["data"]["classes"] = 5, ["a", "b"]
-    other = seeded_network(ExperimentConfig.model_validate(raw))
-    assert 0.8 < transfer(loaded.network, other) < 1
+    config = ExperimentConfig.model_validate(raw)
+    other = seeded_network(config)
+    assert 0.8 < transfer(loaded, other, config).share < 1
     assert torch.equal(other.backbone.conv1.weight, loaded.network.backbone.conv1.weight)
 
 
