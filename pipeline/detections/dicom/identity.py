@@ -22,7 +22,7 @@ _WRITING = 1
 _EMPTY_IF_MISSING = (
     "PatientID PatientName PatientBirthDate PatientSex AccessionNumber StudyID StudyDate StudyTime "
     "ReferringPhysicianName"
-).split()
+)
 _TIMES = (("AcquisitionDate", "AcquisitionTime"), ("ContentDate", "ContentTime"), ("SeriesDate", "SeriesTime"))
 
 
@@ -72,7 +72,7 @@ def identify(kind: str, origin: Origin, detections: Detections, author: Author) 
 def subject(origin: Origin) -> Dataset:
     """The first instance's header, with what a new object of its study must not lack (empty where it is unknown)."""
     made = origin.dataset()
-    for keyword in _EMPTY_IF_MISSING:
+    for keyword in _EMPTY_IF_MISSING.split():
         if keyword not in made:
             setattr(made, keyword, "")
     return made

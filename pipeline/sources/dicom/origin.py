@@ -24,17 +24,17 @@ _WHOSE = (
     "ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID StudyInstanceUID StudyDate "
     "StudyTime ReferringPhysicianName StudyID AccessionNumber StudyDescription FrameOfReferenceUID "
     "PositionReferenceIndicator"
-).split()
+)
 # What places an object's frames or points on a slide, and whose tissue it is (C.7.6.22, C.8.12.4, C.8.12.5).
 _SLIDE = (
-    "ContainerIdentifier IssuerOfTheContainerIdentifierSequence ContainerTypeCodeSequence SpecimenDescriptionSequence "
-    "TotalPixelMatrixColumns TotalPixelMatrixRows TotalPixelMatrixFocalPlanes TotalPixelMatrixOriginSequence "
-    "ImageOrientationSlide ImagedVolumeWidth ImagedVolumeHeight ImagedVolumeDepth"
-).split()
+    "ContainerIdentifier IssuerOfTheContainerIdentifierSequence ContainerTypeCodeSequence "
+    "SpecimenDescriptionSequence TotalPixelMatrixColumns TotalPixelMatrixRows TotalPixelMatrixFocalPlanes "
+    "TotalPixelMatrixOriginSequence ImageOrientationSlide ImagedVolumeWidth ImagedVolumeHeight ImagedVolumeDepth"
+)
 _OTHER = (
     "Modality Rows Columns SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate "
     "ContentTime PixelSpacing ImageType"
-).split()
+)
 _SEXES = ("M", "F", "O")
 # Representations that are text, in which invalid values are met; numbers of bytes cannot be invalid.
 _CHECKED = ("AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI")
@@ -105,7 +105,8 @@ def _instance(dataset: Dataset) -> OriginInstance:
     for uid in uids:
         _check("UI", uid)
     count = whole_number(dataset, "NumberOfFrames", 1)
-    return OriginInstance(*uids, frames=count, places=_places(dataset, count))
+    sop_class, instance, series, study = uids
+    return OriginInstance(sop_class, instance, series, study, count, _places(dataset, count))
 
 
 def _places(dataset: Dataset, count: int) -> tuple[tuple[float, ...], ...]:
@@ -125,7 +126,7 @@ def _places(dataset: Dataset, count: int) -> tuple[tuple[float, ...], ...]:
 
 def _header(dataset: Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
     kept, left_out = Dataset(), []
-    for keyword in (*_WHOSE, *_SLIDE, *_OTHER):
+    for keyword in f"{_WHOSE} {_SLIDE} {_OTHER}".split():
         if keyword not in dataset:
             continue
         try:
