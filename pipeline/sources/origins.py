@@ -16,17 +16,14 @@ from pipeline.volumes import Volume
 
 
 class Origins:
-    """Use it as a context manager; archive files that hold scans are unpacked once, below ``unpacked``."""
+    """Archive files that hold scans are unpacked once, below ``unpacked``, until it is closed."""
 
     def __init__(self, catalog: Catalog, decoders: Decoders, unpacked: Path) -> None:
         self._catalog, self._decoders = catalog, decoders
         self._openings = Openings(unpacked, decoders)
         self._members: dict[Path, dict[str, Path]] = {}
 
-    def __enter__(self) -> "Origins":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._openings.close()
 
     def of(self, volume: Volume) -> Origin:
