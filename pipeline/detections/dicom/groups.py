@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -144,10 +145,10 @@ class Groups:
                 ReferencedSOPClassUID=region.instance.sop_class,
                 ReferencedSOPInstanceUID=region.instance.instance_uid,
             )
+            if "ReferencedFrameNumber" in referred:
+                del referred.ReferencedFrameNumber
             if region.frame is not None:
                 referred.ReferencedFrameNumber = region.frame
-            elif "ReferencedFrameNumber" in referred:
-                del referred.ReferencedFrameNumber
             self._shared[key] = _copy(pattern, ReferencedSOPSequence=Sequence([referred]))
         return self._shared[key]
 
@@ -161,16 +162,18 @@ class Groups:
 def _copy(item: Dataset, **elements: object) -> Dataset:
     """A data set with the same elements but for ``elements``."""
     made = Dataset()
-    made.update(item)
+    # Setting a value that is there would change the element, which both data sets share.
+    replaced = {tag_for_keyword(keyword) for keyword in elements}
+    made.update({tag: element for tag, element in item.items() if tag not in replaced})
     for keyword, value in elements.items():
         setattr(made, keyword, value)
     return made
 
 
 def _number(pattern: Dataset, number: str) -> Dataset:
-    value = _copy(pattern.MeasuredValueSequence[0], NumericValue=number)
-    if "FloatingPointValue" in value:
-        value.FloatingPointValue = float(number)
+    value = pattern.MeasuredValueSequence[0]
+    exact = {"FloatingPointValue": float(number)} if "FloatingPointValue" in value else {}
+    value = _copy(value, NumericValue=number, **exact)
     return _copy(pattern, MeasuredValueSequence=Sequence([value]))
 
 

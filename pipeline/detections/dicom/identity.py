@@ -23,6 +23,7 @@ _EMPTY_IF_MISSING = (
     "PatientID PatientName PatientBirthDate PatientSex AccessionNumber StudyID StudyDate StudyTime "
     "ReferringPhysicianName"
 )
+_EMPTY_OF_SPECIMENS = ("IssuerOfTheSpecimenIdentifierSequence", "SpecimenPreparationSequence")
 _TIMES = (("AcquisitionDate", "AcquisitionTime"), ("ContentDate", "ContentTime"), ("SeriesDate", "SeriesTime"))
 
 
@@ -75,6 +76,10 @@ def subject(origin: Origin) -> Dataset:
     for keyword in _EMPTY_IF_MISSING.split():
         if keyword not in made:
             setattr(made, keyword, "")
+    for specimen in made.get("SpecimenDescriptionSequence", ()):
+        for keyword in _EMPTY_OF_SPECIMENS:
+            if keyword not in specimen:
+                setattr(specimen, keyword, [])
     return made
 
 
