@@ -130,10 +130,10 @@ class Groups:
         return self._identity.part("finding", n + 1)
 
     def _drawn(self, pattern: Dataset, region: Region) -> Dataset:
-        made = _copy(pattern, GraphicData=region.points.ravel().tolist())
+        own: dict[str, object] = {"GraphicData": region.points.ravel().tolist()}
         if pattern.ValueType == "SCOORD":
-            made.ContentSequence = Sequence([self._image(pattern.ContentSequence[0], region)])
-        return made
+            own["ContentSequence"] = Sequence([self._image(pattern.ContentSequence[0], region)])
+        return _copy(pattern, **own)
 
     def _image(self, pattern: Dataset, region: Region) -> Dataset:
         """A reference to the region's image, one data set for all that refer to it."""
