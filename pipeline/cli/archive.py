@@ -18,6 +18,14 @@ Where = Annotated[
     typer.Option("--where", help="Of a server, only these studies: ModalitiesInStudy=CT, StudyDate=20260101-"),
 ]
 
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="Write this, too (repeatable): coco, slicer, dicom-sr, dicom-sr-slices, dicom-seg, dicom-ann.",
+    ),
+]
+
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Where to write the archive; made if it is not there.")],
@@ -78,12 +86,16 @@ def detect(
     version: Version,
     archive: Archive,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, GeoJSON files and overlays.")],
+    formats: Formats = None,
     strict: Strict = False,
     as_json: AsJson = False,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
     """Find cells or lesions in every scan of an archive with a registered model version.
+
+    DICOM objects go into the scan's own study, so they hold what its header says of the patient; they are written
+    only where --format asks for them, and cellscan send stores them on a server.
 
     Writes detections.csv, detections.parquet, geojson/, overlays/ and summary.json. Scans that this version
     has done before are not done again, so that a command that was stopped continues. Exits with 3 when scans are left
@@ -93,7 +105,7 @@ def detect(
         from pipeline.cli.lines import detect_lines
         from pipeline.stages.detect import detect_archive
 
-        summary = detect_archive(version, archive, out, Settings.from_environment(), screen.progress)
+        summary = detect_archive(version, archive, out, Settings.from_environment(), screen.progress, formats or ())
         screen.say(*detect_lines(summary))
         screen.give(summary)
         if summary.unfinished or (strict and summary.quarantined):

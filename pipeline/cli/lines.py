@@ -146,4 +146,5 @@ def detect_lines(summary: "DetectSummary") -> list[str]:
     quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
     unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
     unfinished = reason_lines("not done yet", ((reason, name) for name, reason in summary.unfinished.items()))
-    return [head, *quarantined, *unsuited, *unfinished]
+    unwritten = reason_lines("not written", ((reason, name) for name, reason in summary.not_written.items()))
+    return [head, *quarantined, *unsuited, *unfinished, *unwritten]

@@ -1,7 +1,8 @@
 """A registered version on an archive of scans."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.config import ExperimentConfig
@@ -12,8 +13,9 @@ from pipeline.inference.detect import VolumeDetector
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.ingest import IngestSummary
+from pipeline.stages.dicom_out import DICOM_FORMATS, DicomOut
 from pipeline.stages.experiment import volumes_below
-from pipeline.stages.export import Exported, export
+from pipeline.stages.export import Exported, check_formats, export
 from pipeline.stages.ingest import ingest_archive
 from pipeline.tracking.registry import DIGEST_TAG, resolve
 from pipeline.volumes import Volume
@@ -26,7 +28,7 @@ class DetectSummary:
     ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
     not read it; ``unfinished`` maps a scan to why it has no result yet. ``threshold``: detections below it are not
-    exported.
+    exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``.
     """
 
     model: str
@@ -39,6 +41,7 @@ class DetectSummary:
     quarantined: dict[str, str]
     unsuited: dict[str, str]
     unfinished: dict[str, str]
+    not_written: dict[str, str] = field(default_factory=dict)
 
     def fullest_overlay(self) -> Path | None:
         """The picture of the scan with most detections."""
@@ -65,30 +68,40 @@ class DetectSummary:
             "quarantined": self.quarantined,
             "unsuited": self.unsuited,
             "unfinished": self.unfinished,
+            "not_written": self.not_written,
         }
 
 
 def detect_archive(
-    version: str, archive: Path | str, out: Path, settings: Settings, progress: Progress | None = None
+    version: str,
+    archive: Path | str,
+    out: Path,
+    settings: Settings,
+    progress: Progress | None = None,
+    formats: Sequence[str] = (),
 ) -> DetectSummary:
     """Detect on every scan of ``archive`` (as `ingest_archive` takes it) and write ``out``.
 
     ``out`` gets ``detections.csv`` and ``detections.parquet`` (columns of `pipeline.detections.table`),
     ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``; from a version with outlines
-    also label maps ``labels/<volume>.tif``. A scan that this version has done is not done again, so that a run that was
-    killed continues.
+    also label maps ``labels/<volume>.tif``. ``formats`` (of `pipeline.stages.export.FORMATS`) are written, too: DICOM
+    objects below ``dicom/`` hold what their scan's header says of the patient. A scan that this
+    version has done is not done again, so that a run that was killed continues.
 
     Raises:
         ModelError: there is no such version.
         SourceError: there is nothing at ``archive``.
+        ConfigError: there is no such format.
     """
+    check_formats(formats)
     record = resolve(settings, version)
     bundle = Bundle.load(record.bundle_folder)
     ingested = ingest_archive(archive, settings, progress)
     volumes, unsuited = suited(bundle.config, volumes_below(ingested.root, settings))
     model = f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
     done = detect_volumes(VolumeDetector(bundle, settings.device), model, volumes, settings, progress)
-    exported = export(volumes, done.results, bundle, model, out, progress)
+    with DicomOut(record, settings) if set(formats) & set(DICOM_FORMATS) else nullcontext() as dicom:
+        exported = export(volumes, done.results, bundle, model, out, progress, formats, dicom)
     summary = _summary(record.spec, bundle.threshold, out, ingested, done, exported, unsuited, volumes)
     exported.write_summary(summary.to_json())
     return summary
@@ -143,4 +156,8 @@ def _summary(
         quarantined=quarantined,
         unsuited=unsuited,
         unfinished={names[volume_id]: reason for volume_id, reason in done.unfinished.items()},
+        not_written={
+            f"{names[key.partition(': ')[0]]}: {key.partition(': ')[2]}": reason
+            for key, reason in exported.refused.items()
+        },
     )

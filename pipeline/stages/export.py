@@ -5,37 +5,62 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
 from pipeline.detections import Detections
+from pipeline.detections.coco import to_coco
 from pipeline.detections.geojson import to_geojson
+from pipeline.detections.markups import to_markups
 from pipeline.detections.outlines import label_map
 from pipeline.detections.table import columns, from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
+from pipeline.errors import ConfigError, SourceError
 from pipeline.progress import Progress
 from pipeline.reporting.overlay import overlay_png
+from pipeline.stages.dicom_out import DICOM_FORMATS, DicomFormat, DicomOut
 from pipeline.volumes import Volume
 
 _SUMMARY, _BEGUN = "summary.json", ".begun.json"
 # All that an export writes for one scan; nothing else is ever removed, whatever a manifest says.
-_OURS = re.compile(r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png|labels/[\w-]+\.tif)")
+_OURS = re.compile(
+    r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png|labels/[\w-]+\.tif|slicer/[\w-]+\.mrk\.json|dicom/[\w-]+\.dcm)"
+)
+_ALWAYS = {"geojson": "geojson/{}.geojson", "overlays": "overlays/{}.png", "labels": "labels/{}.tif"}
+_DICOM: dict[str, str] = {name: f"dicom/{{}}-{name.removeprefix('dicom-')}.dcm" for name in DICOM_FORMATS}
+_SLICER, _COCO = "slicer", "coco"
+_OF_SCANS = {**_ALWAYS, _SLICER: "slicer/{}.mrk.json", **_DICOM}
+# What is written where it is asked for, beside what is written always.
+FORMATS = (_COCO, _SLICER, *DICOM_FORMATS)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """``counts``: volume id → detections at or above the version's threshold."""
+    """``counts``: volume id → detections at or above the version's threshold.
+
+    ``refused``: why a scan has no file of a format, by ``volume id: format``.
+    """
 
     folder: Path
     counts: dict[str, int]
+    formats: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``, the last file of an export; ``files`` in it are those of single scans."""
-        files = sorted(name for name in _files(self.counts) if (self.folder / name).is_file())
+        files = sorted(name for name in _files(self.counts, self.formats) if (self.folder / name).is_file())
         _write(self.folder / _SUMMARY, json.dumps({**summary, "files": files}, indent=1).encode())
         (self.folder / _BEGUN).unlink(missing_ok=True)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise `ConfigError` for a format that there is not."""
+    wrong = [name for name in formats if name not in FORMATS]
+    if wrong:
+        raise ConfigError(f"a format must be one of {', '.join(FORMATS)}, got {wrong[0]!r}")
 
 
 def export(
@@ -45,6 +70,8 @@ def export(
     model: str,
     out: Path,
     progress: Progress | None = None,
+    formats: Sequence[str] = (),
+    dicom: DicomOut | None = None,
 ) -> Exported:
     """Write tables, GeoJSON and overlays of what is at or above the version's threshold; label maps of outlines.
 
@@ -56,12 +83,16 @@ def export(
         out: folder; files of an earlier export are replaced, each whole, and removed where they are of scans that
             are no longer in the result. Files that no export wrote stay.
         progress: called after each volume.
+        formats: of `FORMATS`, what else is written. Files of formats that are not asked for again are removed.
+        dicom: makes DICOM objects; needed for their formats.
     """
     out.mkdir(parents=True, exist_ok=True)
     stamp = _stamp(out, model)
     frames, counts = [pd.DataFrame(columns=columns())], {}
     ready = [volume for volume in volumes if volume.volume_id in results]
-    _leave_only(_files([volume.volume_id for volume in ready]), out)
+    _leave_only(_files([volume.volume_id for volume in ready], formats), out)
+    refused: dict[str, str] = {}
+    documents: list[tuple[Volume, Detections]] = []
     for n, volume in enumerate(ready):
         result = results[volume.volume_id]
         frame = pd.read_parquet(result)
@@ -70,17 +101,23 @@ def export(
         if len(detections):
             frames.append(to_frame(detections))
         _export_one(volume, detections, (result, stamp), bundle, out)
+        refused |= _export_more(volume, detections, (result, stamp), formats, dicom, out)
+        if _COCO in formats:
+            documents.append((volume, detections))
         if progress:
             progress(n + 1, len(ready), "writing results")
     table = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
     _write(out / "detections.csv", table.to_csv(index=False).encode())
     _write(out / "detections.parquet", table.to_parquet(index=False))
-    return Exported(out, counts)
+    (out / "detections.coco.json").unlink(missing_ok=True)
+    if _COCO in formats:
+        _write(out / "detections.coco.json", json.dumps(to_coco(documents, bundle.classes)).encode())
+    return Exported(out, counts, tuple(formats), refused)
 
 
-def _files(volume_ids: Iterable[str]) -> set[str]:
+def _files(volume_ids: Iterable[str], formats: Sequence[str] = ()) -> set[str]:
     """What an export may write for single scans, relative to its folder."""
-    names = ("geojson/{}.geojson", "overlays/{}.png", "labels/{}.tif")
+    names = [name for kind, name in _OF_SCANS.items() if kind in _ALWAYS or kind in formats]
     return {name.format(one) for one in volume_ids for name in names}
 
 
@@ -126,6 +163,36 @@ def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Pat
     intensity = bundle.config.preprocessing.intensity
     picture = overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
     _write(overlay, picture)
+
+
+def _export_more(
+    volume: Volume,
+    detections: Detections,
+    sources: tuple[Path, Path],
+    formats: Sequence[str],
+    dicom: DicomOut | None,
+    out: Path,
+) -> dict[str, str]:
+    """Write what was asked for; why it was not written, by ``volume id: format``."""
+    refused = {}
+    for name in (one for one in _OF_SCANS if one in formats):
+        path = out / _OF_SCANS[name].format(volume.volume_id)
+        if all(_newer(path, source) for source in sources):
+            continue
+        path.unlink(missing_ok=True)
+        try:
+            content = to_markups(detections) if name == _SLICER else _object(name, volume, detections, dicom)
+        except SourceError as error:
+            refused[f"{volume.volume_id}: {name}"] = str(error)
+        else:
+            if content is not None:
+                _write(path, content)
+    return refused
+
+
+def _object(name: str, volume: Volume, detections: Detections, dicom: DicomOut | None) -> bytes | None:
+    assert dicom is not None, "DICOM formats need somebody who makes them"
+    return dicom.make(cast(DicomFormat, name), volume, detections)
 
 
 def _tiff(detections: Detections) -> bytes:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -40,7 +41,7 @@ class VersionRecord:
     """One registered version.
 
     ``bundle_folder`` is on this machine and has the digest that was registered. ``model_id`` names MLflow's logged
-    model, to which figures are linked.
+    model, to which figures are linked. ``registered_at`` is in UTC.
     """
 
     name: str
@@ -49,6 +50,7 @@ class VersionRecord:
     bundle_folder: Path
     tags: dict[str, str]
     model_id: str | None = None
+    registered_at: datetime = datetime(1970, 1, 1)
 
     @property
     def spec(self) -> str:
@@ -114,7 +116,9 @@ def resolve(settings: Settings, spec: str) -> VersionRecord:
         version = _find(client, spec, match)
         folder = _fetch(settings, version)
     number, run_id = str(version.version), str(version.run_id)
-    return VersionRecord(version.name, number, run_id, folder, dict(version.tags), version.tags.get(MODEL_TAG))
+    registered_at = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).replace(tzinfo=None)
+    model_id = version.tags.get(MODEL_TAG)
+    return VersionRecord(version.name, number, run_id, folder, dict(version.tags), model_id, registered_at)
 
 
 def champion(settings: Settings, name: str) -> str | None:

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from pipeline.detections import Detections
 from pipeline.detections.outlines import label_map
 from pipeline.detections.table import to_frame
+from pipeline.errors import ConfigError
 from pipeline.geometry import Boxes
 from pipeline.sources.annotations.label_maps import read_label_map
-from pipeline.stages.export import export
+from pipeline.stages.export import check_formats, export
 from tests.detections.test_outlines import stars
 from tests.phantoms import field_of_cells
 
@@ -94,3 +96,18 @@ def test_outlines_are_exported_as_label_maps_that_an_ingest_takes(volumes, tmp_p
     (row,) = pd.read_parquet(tmp_path / "out" / "detections.parquet").to_dict("records")
     np.testing.assert_allclose(row["outline_voxel"], outlines[0].ravel())
     assert f"labels/{volume.volume_id}.tif" in json.loads((tmp_path / "out" / "summary.json").read_text())["files"]
+
+
+def test_a_format_that_does_not_suit_a_scan_is_told_and_one_not_asked_for_again_is_removed(volumes, tmp_path):
+    (volume, *_) = volumes
+    boxes, scores = Boxes.empty(volume.grid), np.empty(0)
+    result = tmp_path / "one.parquet"
+    to_frame(Detections(volume.volume_id, boxes, scores, scores.astype(int), ("cell",))).to_parquet(result)
+    run = partial(export, [volume], {volume.volume_id: result}, _BUNDLE, "cells/1", tmp_path / "out")
+    asked = run(formats=("coco", "slicer"))
+    assert list(asked.refused) == [f"{volume.volume_id}: slicer"]
+    assert (tmp_path / "out" / "detections.coco.json").is_file()
+    assert run().refused == {}
+    assert not (tmp_path / "out" / "detections.coco.json").exists()
+    with pytest.raises(ConfigError, match="docx"):
+        check_formats(["docx"])

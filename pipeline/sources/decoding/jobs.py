@@ -83,6 +83,12 @@ def _dicomdir(job: Job) -> Reply:
     return {"files": list(read_dicomdir(Path(job["paths"][0])).files)}
 
 
+def _origin(job: Job) -> Reply:
+    from pipeline.sources.dicom.origin import describe
+
+    return describe([Path(path) for path in job["paths"]])
+
+
 def _deidentify(job: Job) -> Reply:
     from pipeline.sources.deidentification.job import deidentify_files
     from pipeline.sources.dicom.header import relaxed_pydicom
@@ -94,6 +100,7 @@ def _deidentify(job: Job) -> Reply:
 _OTHERS: dict[str, Callable[[Job], Reply]] = {
     "deidentify": _deidentify,
     "index": _index,
+    "origin": _origin,
     "annotations": _annotations,
     "dicomdir": _dicomdir,
     "unpack": _unpack,

@@ -1,4 +1,4 @@
-"""A DICOMweb server as a source: QIDO-RS to list, WADO-RS to fetch (DICOM PS3.18 clauses 10.4 and 10.6).
+"""A DICOMweb server: QIDO-RS to list, WADO-RS to fetch, STOW-RS to store (DICOM PS3.18 clauses 10.4 to 10.6).
 
 Instances are fetched one by one as they are stored there, and their bytes go to disk unread: what a server sends is
 untrusted, and is decoded where any other file is. That is why no client library that parses datasets is used.
@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from pipeline.errors import SourceError
+from pipeline.sources.network.answers import Answer, stow_answer
 
 _PAGE = 200
 _ATTEMPTS = 6
@@ -25,6 +27,9 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 30.0
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _LARGEST_INSTANCE = 16 << 30
 _STUDY, _SERIES, _INSTANCE, _COUNT = "0020000D", "0020000E", "00080018", "00201208"
+# PS3.18 table 10.5.3-1: all, some or none were stored; which, and why not, is in the body.
+_STORED = (200, 202, 409)
+_PART = "cellscan-part-8e1f2a"
 _PLAIN = ("application/dicom", "application/octet-stream")
 _T = TypeVar("_T")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
@@ -123,6 +128,30 @@ class DicomWeb:
             with self._client.stream("GET", f"{self._base}/{where}", headers={"Accept": accept}) as response:
                 self._check(response)
                 return keep(_only_part(response))
+
+        return self._persistently(once)
+
+    def store(self, path: Path) -> Answer:
+        """Store one file by STOW-RS (PS3.18 clause 10.5), as it is; what the server says of it."""
+        head = f"--{_PART}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{_PART}--\r\n".encode()
+        headers = {
+            "Accept": "application/dicom+json",
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={_PART}',
+            "Content-Length": str(len(head) + path.stat().st_size + len(tail)),
+        }
+
+        def body() -> Iterator[bytes]:
+            yield head
+            with path.open("rb") as stream:
+                yield from iter(lambda: stream.read(1 << 20), b"")
+            yield tail
+
+        def once() -> Answer:
+            response = self._client.post(f"{self._base}/studies", content=body(), headers=headers)
+            if response.status_code not in _STORED:
+                self._check(response)
+            return stow_answer(response.status_code, response.content)
 
         return self._persistently(once)
 

@@ -205,7 +205,35 @@ def pushed(folder: Path) -> None:
     orthanc.kill()
 
 
+def sent(folder: Path) -> None:
+    """A report goes into its scan's study by STOW-RS and C-STORE, twice, and comes back byte for byte equal."""
+    from pipeline.stages.send import send_files
+    from tests.detections.dicom.made import on_series
+
+    settings, orthanc = settings_in(folder), Orthanc(folder / "orthanc")
+    made = folder / "out" / "report.dcm"
+    made.parent.mkdir()
+    report, slices = on_series(folder / "series")
+    report.save_as(made, enforce_file_format=True)
+    stow(slices)
+    assert send_files([made.parent], ADDRESS, settings).counts() == {"stored": 1}
+    assert send_files([made.parent], ADDRESS, settings).counts() == {"before": 1}
+    assert send_files([made], "dicom://ORTHANC@127.0.0.1:4242", settings).counts() == {"stored": 1}
+    (study,) = httpx.get("http://127.0.0.1:8042/studies", auth=(USER, PASSWORD)).json()
+    series = httpx.get(f"http://127.0.0.1:8042/studies/{study}/series", auth=(USER, PASSWORD)).json()
+    (own,) = [one for one in series if one["MainDicomTags"]["Modality"] == "SR"]
+    (instance,) = own["Instances"]
+    back = httpx.get(f"http://127.0.0.1:8042/instances/{instance}/file", auth=(USER, PASSWORD)).content
+    written = made.read_bytes()
+    assert back[132:] == written[132:], "Orthanc gives back another object"
+    orthanc.kill()
+
+
 if __name__ == "__main__":
-    {"dicomweb": dicomweb, "server_killed": server_killed, "client_killed": client_killed, "pushed": pushed}[
-        sys.argv[1]
-    ](Path(sys.argv[2]))
+    {
+        "sent": sent,
+        "dicomweb": dicomweb,
+        "server_killed": server_killed,
+        "client_killed": client_killed,
+        "pushed": pushed,
+    }[sys.argv[1]](Path(sys.argv[2]))

@@ -15,7 +15,7 @@ def _possible() -> bool:
 
 
 @pytest.mark.skipif(not _possible(), reason="Orthanc, unshare and ip (or the right to use them) are not here")
-@pytest.mark.parametrize("scenario", ["dicomweb", "server_killed", "client_killed", "pushed"])
+@pytest.mark.parametrize("scenario", ["sent", "dicomweb", "server_killed", "client_killed", "pushed"])
 def test_nothing_is_lost_and_nothing_comes_twice(scenario, tmp_path):
     play = [sys.executable, "-m", "tests.sources.network.orthanc_scenarios", scenario, str(tmp_path)]
     done = subprocess.run([*_NAMESPACE, *play], capture_output=True, text=True, timeout=120)
