@@ -109,9 +109,13 @@ def _key(place: Sequence[int | str], tree: dict[str, Any]) -> list[str]:
     key: list[str] = []
     node: Any = tree
     for part in place:
-        if isinstance(node, dict) and part not in node and part == node.get("kind", DEFAULT_DETECTOR):
+        if isinstance(node, dict):
+            if part not in node and part == node.get("kind", DEFAULT_DETECTOR):
+                continue
+            node = node.get(part, {})
+        elif isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        else:  # a value where several kinds of mapping would do
             continue
         key.append(str(part))
-        inside = (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int))
-        node = node[part] if inside else None
     return key
