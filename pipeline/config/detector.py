@@ -6,6 +6,8 @@ from pydantic import Discriminator, Field, Tag
 
 from pipeline.config.base import Config
 
+DEFAULT_DETECTOR = "centre"
+
 
 class ResidualUNet(Config):
     """A residual encoder trained from scratch, in 2D or 3D.
@@ -131,7 +133,8 @@ class RetinaNetConfig(Config):
 
 
 def _kind(given: Any) -> str:
-    return str(given.get("kind", "centre") if isinstance(given, dict) else getattr(given, "kind", "centre"))
+    kind = given.get("kind", DEFAULT_DETECTOR) if isinstance(given, dict) else getattr(given, "kind", DEFAULT_DETECTOR)
+    return str(kind)
 
 
 DetectorConfig = Annotated[

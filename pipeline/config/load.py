@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pipeline.config.detector import DEFAULT_DETECTOR
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.config.policy import Policy
 from pipeline.errors import ConfigError
@@ -43,7 +44,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'experiment')}") from error
+        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'experiment', tree)}") from error
 
 
 def load_policy(path: Path) -> Policy:
@@ -56,7 +57,7 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'policy')}") from error
+        raise ConfigError(f"{path} does not hold together:\n{_explain(error, 'policy', tree)}") from error
 
 
 def _tree(path: Path, what: str, parts: str) -> dict[str, Any]:
@@ -95,9 +96,26 @@ def _read(text: str) -> Any:
         loader.dispose()
 
 
-def _explain(error: ValidationError, whole: str) -> str:
+def _explain(error: ValidationError, whole: str, tree: dict[str, Any]) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or whole
+        where = ".".join(_key(problem["loc"], tree)) or whole
         lines.append(f"  {where}: {problem['msg']} (got {problem['input']!r:.80})")
     return "\n".join(lines)
+
+
+def _key(place: Sequence[int | str], tree: dict[str, Any]) -> list[str]:
+    """Where pydantic found a problem, without the names of kinds, which it puts in between and nobody wrote."""
+    key: list[str] = []
+    node: Any = tree
+    for part in place:
+        if isinstance(node, dict):
+            if part not in node and part == node.get("kind", DEFAULT_DETECTOR):
+                continue
+            node = node.get(part, {})
+        elif isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        else:  # a value where several kinds of mapping would do
+            continue
+        key.append(str(part))
+    return key
