@@ -19,7 +19,6 @@ from pipeline.planning.dividing import Division, divide
 from pipeline.planning.fingerprint import Fingerprint, forms, take_fingerprint
 from pipeline.planning.intensity import intensity, scaled
 from pipeline.planning.kinds import Asked, Scans, find_scans
-from pipeline.planning.measuring import measured_seconds
 from pipeline.planning.objects import object_facts
 from pipeline.planning.spacing import point_box, target_spacing
 from pipeline.volumes import Volume
@@ -135,10 +134,11 @@ def _finished(
     voxels = prod(pixels.shape)
     objects = _objects_in_patch(fingerprint, pixels, patch)
     if wish.measure:
+        from pipeline.planning.measuring import measured_seconds  # here: it imports Lightning
+
         batch = budget.batch_size(cost, objects, device)
-        cost = cost.measured(
-            measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device.name), device, batch
-        )
+        seconds = measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device.name)
+        cost = cost.measured(seconds, device, batch)
     trained = budget.training(fingerprint, cost, device, objects, wish.minutes, voxels, prod(patch))
     choices = sorted((*others, *trained), key=lambda one: _SECTIONS.index(one.key.partition(".")[0]))
     return Plan(fingerprint, tuple(choices), _config(wish.name, choices), device)
