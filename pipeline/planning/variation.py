@@ -10,6 +10,7 @@ from pipeline.planning.network import Pixels
 _ZOOM = (0.1, 0.25)
 _TINT = (0.05, 0.25)
 _MOST_NOISE = 0.03
+_ONE_SCAN = "a single scan does not tell how scans differ: the middle of what is usual"
 _BENT, _MOST_BENT = 0.05, 2.0
 _GAMMA = 0.3
 _BLURRED = 5.0
@@ -106,6 +107,8 @@ def _zoom(fingerprint: Fingerprint) -> Choice:
     objects = fingerprint.objects
     if objects.from_points:
         return Choice("augmentation.scale", _ZOOM[0], "sizes are not annotated, so nothing asks for more")
+    if fingerprint.scans == 1:
+        return Choice("augmentation.scale", round(sum(_ZOOM) / 2, 2), _ONE_SCAN)
     spread = objects.scan_size_spread
     value = round(min(max(spread, _ZOOM[0]), _ZOOM[1]), 2)
     reason = (
@@ -116,6 +119,8 @@ def _zoom(fingerprint: Fingerprint) -> Choice:
 
 
 def _strength(name: str, found: float, what: str, fingerprint: Fingerprint) -> Choice:
+    if fingerprint.scans == 1:
+        return Choice(f"augmentation.{name}", round(sum(_TINT) / 2, 2), _ONE_SCAN)
     value = round(min(max(found, _TINT[0]), _TINT[1]), 2)
     each = ", each channel apart (stain)" if fingerprint.channels > 1 else ""
     unit = "of itself" if name == "contrast" else "of the range -1 … 1"

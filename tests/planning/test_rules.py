@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config import load_experiment
 from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes
 from pipeline.planning import balance
 from pipeline.planning.budget import batch_size, training
 from pipeline.planning.cost import Cost, cost_of
@@ -19,6 +20,7 @@ from pipeline.planning.network import Pixels, can_turn, design, finest_output, r
 from pipeline.planning.objects import object_facts
 from pipeline.planning.spacing import point_box, target_spacing
 from pipeline.planning.variation import augmentation
+from pipeline.volumes import Annotations
 from tests.experiments import tiny_2d, tiny_3d, tiny_star
 from tests.phantoms import volume_with
 from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, field, pointed, scan
@@ -310,6 +312,25 @@ def _dark(bright, folder):
         replace(one, array_path=volume_with(folder, 255 - one.array[...], one.grid, patient=f"d{n}").array_path)
         for n, one in enumerate(bright)
     ]
+
+
+def test_a_single_scan_does_not_tell_how_scans_differ(tmp_path):
+    window = {"kind": "window", "lower": 0, "upper": 255}
+    found = take_fingerprint([field(tmp_path, 0)], 1, None)
+    chosen = augmentation(found, pixels((8, 8)), scaled(found.intensity.scans, window), True, window)
+    values = {one.key.partition(".")[2]: one.value for one in chosen}
+    assert (values["contrast"], values["brightness"]) == (0.15, 0.15)  # the middle of 0.05 … 0.25
+    assert values["scale"] == pytest.approx(0.175, abs=0.006)  # of 0.1 … 0.25, rounded
+
+
+def test_a_confluent_lesion_makes_no_scan_dense(tmp_path):
+    one = scan(tmp_path, 0, sizes=(2, 2, 2), at=tuple((2 * n, 2 * n, 0) for n in range(15)))
+    marks = one.annotations
+    upper = marks.boxes.upper.copy()
+    upper[0] = [39.5, 39.5, 15.5]
+    grown = replace(one, annotations=Annotations.of(Boxes(marks.boxes.lower, upper, one.grid), marks.labels))
+    share = take_fingerprint([grown], 1, None).objects.share_of_volume
+    assert share == pytest.approx(15 * 8 / (40 * 40 * 16))
 
 
 def test_a_rare_class_is_shown_and_weighs_more():
