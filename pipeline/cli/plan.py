@@ -41,6 +41,9 @@ def plan(
             show_default="from the distances between neighbours",
         ),
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time training steps on this device instead of modelling them.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that says something else.")] = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -56,7 +59,7 @@ def plan(
         from pipeline.stages.plan import PlanRequest, plan_experiment
 
         asked = Asked(dims, tuple(modality or ()), _attributes(where))
-        request = PlanRequest(folder, name, out, asked, minutes, point_box, force)
+        request = PlanRequest(folder, name, out, asked, minutes, point_box, force, measure)
         planned = plan_experiment(request, Settings.from_environment(), screen.progress)
         screen.say(*fingerprint_lines(planned.plan))
         screen.show(choice_table(planned.plan))

@@ -60,7 +60,8 @@ def training(
     samples = max(round(patches / epochs / size), 1) * size
     steps = samples // size * epochs
     decay = min(max(1 - 1 / (_MEMORY_OF_STEPS * steps), 0.9), 0.999)
-    spent = f"{number(minutes)} minutes on a {device.text()} at a modelled {number(seconds)} s a patch"
+    told = "modelled" if cost.pace is None else "measured"
+    spent = f"{number(minutes)} minutes on a {device.text()} at a {told} {number(seconds)} s a patch"
     half = device.bf16
     return (
         _batch_choice(cost, objects_in_patch, device, size, wanted),

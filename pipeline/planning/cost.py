@@ -1,6 +1,6 @@
 """What a training step costs: counted on PyTorch's meta device, which computes shapes and no values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config.detector import BoxOutline, StarOutline
@@ -31,13 +31,14 @@ _PREPARED = 2e7
 class Cost:
     """Of one patch: ``forward`` floating-point operations, ``kept`` bytes for the backward pass; ``weights`` in number;
     ``values`` of its input; ``targets`` bytes while it is worked out what the network should say, of one patch at a
-    time."""
+    time. ``pace`` is a measured time of a step over the modelled one, `None` where none was measured."""
 
     forward: int
     kept: int
     weights: int
     values: int
     targets: int = 0
+    pace: float | None = None
 
     def memory(self, batch: int) -> int:
         """Bytes of a training step."""
@@ -51,8 +52,15 @@ class Cost:
     def _whatever_the_batch(self) -> int:
         return self.weights * _BYTES_A_WEIGHT + self.targets
 
+    def measured(self, seconds: float, device: Device, batch: int) -> "Cost":
+        """The same, with what a patch took as one of a batch."""
+        return replace(self, pace=seconds / self._modelled(device, batch))
+
     def seconds(self, device: Device, batch: int) -> float:
         """Of training on one patch, as one of a batch."""
+        return self._modelled(device, batch) * (1.0 if self.pace is None else self.pace)
+
+    def _modelled(self, device: Device, batch: int) -> float:
         if device.kind == "cpu":
             return _PASSES * self.forward / (_CPU_RATE * device.cores) + self.kept / _CPU_BYTES
         network = _PASSES * self.forward / _GPU_RATE + self.kept / _GPU_BYTES + _GPU_STEP / batch

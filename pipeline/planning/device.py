@@ -9,12 +9,14 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """``memory`` in bytes; ``cores`` of the CPU (also beside a GPU, where they prepare patches)."""
+    """``memory`` in bytes; ``cores`` of the CPU (also beside a GPU, where they prepare patches); ``name`` as PyTorch
+    knows it."""
 
     kind: Literal["cpu", "cuda"]
     memory: int
     cores: int
     bf16: bool = False
+    name: str = "cpu"
 
     def text(self) -> str:
         if self.kind == "cuda":
@@ -37,4 +39,6 @@ def find_device(name: str) -> Device:
         return Device("cpu", max(round(memory / _GIB), 1) * _GIB, cores)
     index = torch.device("cuda" if name == "auto" else name).index or 0
     facts = torch.cuda.get_device_properties(index)
-    return Device("cuda", max(round(facts.total_memory / _GIB), 1) * _GIB, cores, bf16=facts.major >= 8)
+    return Device(
+        "cuda", max(round(facts.total_memory / _GIB), 1) * _GIB, cores, bf16=facts.major >= 8, name=f"cuda:{index}"
+    )

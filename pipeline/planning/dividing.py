@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.config.data import DataConfig, FoldSplit, GivenSplit
 from pipeline.datasets.looks import group_by_look
-from pipeline.datasets.split import split_cases
+from pipeline.datasets.split import CaseSplit, split_cases
 from pipeline.errors import DatasetError
 from pipeline.planning.choice import Choice
 from pipeline.volumes import Volume
@@ -29,18 +29,23 @@ class Division:
 
 
 def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
-    """Choose ``data.split`` and apply it.
+    """Choose ``data.split`` and apply it; of the folds, the first that has objects to learn from and to validate by.
 
     Raises:
-        DatasetError: fewer than three patients (or looks), so that training, validation and test cannot be apart; or
-            no object that counts in training and validation.
+        DatasetError: a single patient (or look), so that the test cannot be apart; or no object that counts in
+            training, or none in validation.
     """
-    choice = _choose(volumes)
-    divided = data.model_copy(update={"split": _CONFIGS[choice.value["kind"]](**choice.value)})
-    split = split_cases(divided, volumes, seed)
-    shaping = tuple(case.volume for case in (*split.train, *split.validation))
-    if not any(_counting(volume) for volume in shaping):
-        raise DatasetError(_nothing_to_learn(volumes, len(shaping)))
+    first = choice = _choose(volumes)
+    split = split_cases(_with(data, choice), volumes, seed)
+    fold = 0
+    while isinstance(first.value.get("folds"), int) and not _holds_objects(split) and fold + 1 < first.value["folds"]:
+        fold += 1
+        choice = _at_fold(first, fold)
+        split = split_cases(_with(data, choice), volumes, seed)
+    shaping = tuple({case.volume.volume_id: case.volume for case in (*split.train, *split.validation)}.values())
+    if not _holds_objects(split):
+        raise DatasetError(_nothing_to_learn(volumes, split))
+    divided = _with(data, choice)
     left_out = _unnamed(volumes) if choice.value["kind"] == "given" else 0
     known = any(volume.patient_key != volume.volume_id for volume in volumes)
     patients = len({volume.patient_key for volume in shaping}) if known else None
@@ -48,6 +53,20 @@ def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
 
 
 _CONFIGS = {"given": GivenSplit, "folds": FoldSplit}
+
+
+def _with(data: DataConfig, choice: Choice) -> DataConfig:
+    return data.model_copy(update={"split": _CONFIGS[choice.value["kind"]](**choice.value)})
+
+
+def _at_fold(choice: Choice, fold: int) -> Choice:
+    reason = f"{choice.reason}; fold {fold} is the first that leaves objects to learn from and to validate by"
+    return Choice(choice.key, {**choice.value, "fold": fold}, reason)
+
+
+def _holds_objects(split: CaseSplit) -> bool:
+    """Whether there is an object to learn from, and one to choose epoch and threshold by."""
+    return all(any((~case.annotations.ignore).any() for case in cases) for cases in (split.train, split.validation))
 
 
 def _choose(volumes: Sequence[Volume]) -> Choice:
@@ -79,11 +98,18 @@ def _choose(volumes: Sequence[Volume]) -> Choice:
 
 
 def _by_folds(groups: int, by: str, reason: str) -> Choice:
-    if groups < _FEWEST:
+    if groups < _FEWEST - 1:
         raise DatasetError(
-            f"{groups} {by}(s) cannot be divided into training, validation and test: at least {_FEWEST} are needed; "
-            "annotate scans of more patients, or name patients and subsets in an index.csv beside the scans"
+            f"{groups} {by} cannot be divided into training and test: at least 2 are needed; annotate scans of more "
+            "patients, or name patients and subsets in an index.csv beside the scans"
         )
+    if groups < _FEWEST:
+        value = {"kind": "folds", "folds": groups, "fold": 0, "group_by": by, "validation": "within"}
+        reason += (
+            f"; too few for a validation side: {groups} folds, fold 0 is the test set, and a part of each training "
+            "scan, of which no patch is drawn, validates"
+        )
+        return Choice("data.split", value, reason)
     folds = min(_FOLDS, groups)
     value = {"kind": "folds", "folds": folds, "fold": 0, "group_by": by}
     return Choice("data.split", value, f"{reason}; {folds} folds, fold 0 is the test set and fold 1 validates")
@@ -101,15 +127,18 @@ def _counting(volume: Volume) -> int:
     return 0 if volume.annotations is None else int((~volume.annotations.ignore).sum())
 
 
-def _nothing_to_learn(volumes: Sequence[Volume], shaping: int) -> str:
+def _nothing_to_learn(volumes: Sequence[Volume], split: CaseSplit) -> str:
     objects, scans = sum(map(_counting, volumes)), sum(_counting(volume) > 0 for volume in volumes)
     if not objects:
         return (
             f"every object of the {len(volumes)} annotated scans is to be ignored: there is nothing to learn; annotate "
             "objects that count"
         )
+    sides = {"training": split.train, "validation": split.validation}
+    counts = {side: sum(int((~case.annotations.ignore).sum()) for case in cases) for side, cases in sides.items()}
     return (
-        f"none of the {shaping} training and validation scans holds an object that counts (the {objects} there are lie "
-        f"in {scans} other scan(s)): annotate objects in scans of more patients, or let the subsets in an index.csv "
-        "put scans with objects on the train and validation sides"
+        f"{counts['training']} objects that count are in the {len(split.train)} training scans and "
+        f"{counts['validation']} in the {len(split.validation)} validation scans, of {objects} in {scans} scan(s): "
+        "both need some; annotate objects in scans of more patients, or let the subsets in an index.csv put scans with "
+        "objects on the train and validation sides"
     )

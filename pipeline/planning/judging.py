@@ -16,12 +16,25 @@ _FEW, _FAR_APART = 20, 0.05
 _FOUND_WITHIN = 0.45  # of the nominal edge; 6 px of 14 on CRCHistoPhenotypes, where 6 px is the published rule
 _NOT_NEARER = 0.8
 _HALF = 0.5
+_CONFLUENT = 8
 
 
 def sparse(fingerprint: Fingerprint) -> bool:
     """Whether objects are few or far apart: in 3D, fewer than 20 a scan or less than a twentieth of it."""
     objects = fingerprint.objects
     return fingerprint.dims == 3 and (_few(fingerprint) or objects.share_of_volume < _FAR_APART)
+
+
+def _in_or_over(fingerprint: Fingerprint) -> Choice:
+    """LUNA16's rule, unless the largest object's radius would hold many others."""
+    extent = fingerprint.objects.extent
+    if extent is not None and extent.largest > _CONFLUENT * extent.p50:
+        reason = (
+            f"the largest object measures {number(extent.largest)} {fingerprint.unit}, the usual one "
+            f"{number(extent.p50)}: its radius would hold many others, so boxes must overlap (nnDetection's 0.1)"
+        )
+        return Choice("evaluation.match", {"kind": "box_overlap", "iou": 0.1}, reason)
+    return Choice("evaluation.match", {"kind": "centre_in_lesion"}, "separate objects in 3D: LUNA16's rule")
 
 
 def _few(fingerprint: Fingerprint) -> bool:
@@ -118,7 +131,7 @@ def judged_by(fingerprint: Fingerprint, nominal: float | None) -> list[Choice]:
         ]
     if sparse(fingerprint):
         return [
-            Choice("evaluation.match", {"kind": "centre_in_lesion"}, "separate objects in 3D: LUNA16's rule"),
+            _in_or_over(fingerprint),
             Choice("evaluation.primary", "cpm", f"{median}: sensitivity over false positives a scan (LUNA16)")
             if _few(fingerprint)
             else Choice("evaluation.primary", "f1", f"{median}: hits, misses and false ones weigh alike"),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -27,7 +28,8 @@ class ObjectFacts:
     all are points. ``neighbour`` is the distance to the nearest other centre in the scan; ``overlap`` the 99th
     percentile of each box's largest IoU with another. ``scan_size_spread`` is the standard deviation of the log of a
     scan's median object size. ``centred`` is the share of annotated scans with objects whose objects' common box has
-    its middle within a tenth of the scan's edge from the scan's middle.
+    its middle within a tenth of the scan's edge from the scan's middle. ``share_of_volume`` is what the objects would
+    take of a scan if all were as large as its median one: a single confluent lesion does not make a scan dense.
     """
 
     count: int
@@ -59,7 +61,7 @@ def object_facts(volumes: Sequence[Volume]) -> ObjectFacts:
     medians = [float(np.median(boxes.sizes_world.max(axis=1))) for boxes in measured]
     middles = [_is_centred(boxes) for boxes, _ in placed if len(boxes)]
     overlaps = np.concatenate([_overlaps(boxes) for boxes in measured]) if measured else np.zeros(0)
-    shares = [float(boxes.sizes.prod(axis=1).sum() / np.prod(boxes.grid.shape)) for boxes in measured]
+    shares = [len(boxes) * float(np.median(boxes.sizes.prod(axis=1))) / prod(boxes.grid.shape) for boxes in measured]
     per_scan = Spread.of(counts)
     assert per_scan is not None
     return ObjectFacts(

@@ -1,14 +1,17 @@
 """Scans → fingerprint → choices → an experiment that holds together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 from pipeline.config import ExperimentConfig
+from pipeline.config.base import Config
+from pipeline.config.training import TrainingConfig
+from pipeline.config.transforms import AugmentationConfig, SamplingConfig
 from pipeline.datasets.select import select_volumes
 from pipeline.errors import DatasetError
-from pipeline.planning import budget, judging, network, variation
+from pipeline.planning import balance, budget, judging, network, variation
 from pipeline.planning.choice import Choice, number, numbers
 from pipeline.planning.cost import Cost, cost_of
 from pipeline.planning.device import Device
@@ -28,13 +31,15 @@ _OFFSET = {"kind": "random_offset", "share": 0.7, "minimum_px": 10}
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user says. ``source`` is how the experiment names the folder."""
+    """What the user says. ``source`` is how the experiment names the folder; ``measure``: training steps are timed on
+    this machine, and the length of training follows from that and not from a model of it."""
 
     name: str
     source: str
     asked: Asked = field(default_factory=Asked)
     minutes: float = 20.0
     point_box: float | None = None
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,12 @@ def make_plan(volumes: Sequence[Volume], wish: Wish, device: Device) -> Plan:
     """Configure an experiment on the scans of a folder.
 
     Only training and validation scans of the split that is chosen enter the fingerprint. The same scans, wish and
-    device give the same plan.
+    device give the same plan, but for the length of training where steps are timed.
 
     Raises:
-        DatasetError: no annotated scan, several kinds of scans, too few patients, no object that counts in training
-            and validation, points whose size nothing tells, objects so large that two patches do not fit into memory,
-            or too few minutes.
+        DatasetError: no annotated scan, several kinds of scans, one patient alone, no object that counts in training
+            or none in validation, points whose size nothing tells, objects so large that two patches do not fit into
+            memory, or too few minutes.
     """
     scans = find_scans(volumes, wish.asked)
     division = divide(scans.data(wish.source, wish.asked), scans.volumes, _SEED)
@@ -96,13 +101,13 @@ def choose(fingerprint: Fingerprint, wish: Wish, device: Device, data: tuple[Cho
         *([] if spacing.value is None else [spacing]),
         channels,
         levels,
-        *variation.augmentation(fingerprint, pixels, left, turns),
+        *_known(variation.augmentation(fingerprint, pixels, left, turns, levels.value)),
     )
     for halvings in range(_HALVINGS):
         wanted = network.wanted_patch(pixels, device, fingerprint.dims, halvings)
         net = network.design(fingerprint, pixels, wanted, device)
         patch = network.rounded_patch(wanted, net.coarsest, turns)
-        ending = tuple(_ending(fingerprint, pixels, net, patch, nominal, device, halvings))
+        ending = _known(_ending(fingerprint, pixels, net, patch, nominal, device, halvings))
         draft = _config(wish.name, (*fixed, *ending, *_DRAFT))
         cost = cost_of(draft)
         if budget.batch_size(cost, _objects_in_patch(fingerprint, pixels, patch), device):
@@ -128,6 +133,12 @@ def _finished(
 ) -> Plan:
     voxels = prod(pixels.shape)
     objects = _objects_in_patch(fingerprint, pixels, patch)
+    if wish.measure:
+        from pipeline.planning.measuring import measured_seconds  # here: it imports Lightning
+
+        batch = budget.batch_size(cost, objects, device)
+        seconds = measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device.name)
+        cost = cost.measured(seconds, device, batch)
     trained = budget.training(fingerprint, cost, device, objects, wish.minutes, voxels, prod(patch))
     choices = sorted((*others, *trained), key=lambda one: _SECTIONS.index(one.key.partition(".")[0]))
     return Plan(fingerprint, tuple(choices), _config(wish.name, choices), device)
@@ -157,9 +168,11 @@ def _ending(
     return [
         Choice("sampling.patch", list(patch), reason),
         variation.object_share(objects),
+        *balance.sampling(fingerprint.objects.classes),
         *net.choices,
         network.outline(fingerprint),
         Choice("detector.object_spread", 0.15, "peaks of width 0.15 of an object do not meet where objects touch"),
+        *balance.weighting(fingerprint.objects.classes),
         *judging.window(fingerprint, pixels, patch, net.coarsest, device),
         Choice("inference.batch_size", 1 if device.kind == "cpu" else 4, f"windows at once on a {device.text()}"),
         *judging.suppression(fingerprint, nominal),
@@ -197,6 +210,7 @@ def _data(
     with_objects = objects.scans - objects.scans_without
     if (
         data.dims == 3
+        and division.choice.value.get("validation") != "within"  # that takes slabs of whole scans
         and not objects.scans_without
         and objects.centred >= _CENTRED
         and objects.scans_of_one == with_objects
@@ -224,6 +238,18 @@ def _channels_reason(fingerprint: Fingerprint) -> str:
 
 def _config(name: str, choices: Sequence[Choice]) -> ExperimentConfig:
     return ExperimentConfig.model_validate({"name": name, **tree_of(choices)})
+
+
+def _known(choices: Iterable[Choice]) -> tuple[Choice, ...]:
+    """Without keys that this version's experiments do not have yet: those of augmentation and class balance that are
+    being built. To go, with its calls, once they are there."""
+    parts: dict[str, type[Config]] = {
+        "augmentation": AugmentationConfig,
+        "sampling": SamplingConfig,
+        "training": TrainingConfig,
+    }
+    places = [(one, *one.key.partition(".")[::2]) for one in choices]
+    return tuple(one for one, part, leaf in places if part not in parts or leaf in parts[part].model_fields)
 
 
 def tree_of(choices: Sequence[Choice]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """How training patches are drawn and varied."""
 
+from collections.abc import Mapping
+
 from pipeline.planning.choice import Choice, number
 from pipeline.planning.fingerprint import Fingerprint
 from pipeline.planning.intensity import Scaled
@@ -8,6 +10,9 @@ from pipeline.planning.network import Pixels
 _ZOOM = (0.1, 0.25)
 _TINT = (0.05, 0.25)
 _MOST_NOISE = 0.03
+_ONE_SCAN = "a single scan does not tell how scans differ: the middle of what is usual"
+_BENT, _MOST_BENT = 0.05, 2.0
+_GAMMA = 0.3
 _BLURRED = 5.0
 _BLUR = 0.8
 _DENSE = 3.0  # of a Poisson count of mean 3, one in twenty is 0
@@ -24,12 +29,18 @@ def object_share(objects_in_patch: float) -> Choice:
     )
 
 
-def augmentation(fingerprint: Fingerprint, pixels: Pixels, left: Scaled, turns: bool) -> tuple[Choice, ...]:
-    """The keys of ``augmentation``; ``left`` is what scaling leaves of the differences between scans."""
+def augmentation(
+    fingerprint: Fingerprint, pixels: Pixels, left: Scaled, turns: bool, scaling: Mapping[str, float | str]
+) -> tuple[Choice, ...]:
+    """The keys of ``augmentation``; ``left`` is what ``scaling`` leaves of the differences between scans."""
     return (
         Choice("augmentation.flip", list(range(fingerprint.dims)), _flip_reason(fingerprint)),
         Choice("augmentation.rotate90", turns, _turn_reason(fingerprint, turns)),
+        _rotation(fingerprint, turns),
         _zoom(fingerprint),
+        _elastic(fingerprint, pixels),
+        _stain(fingerprint, left, scaling),
+        _gamma(scaling),
         _strength("contrast", left.contrast, "contrast (standard deviation) of a scan varies by", fingerprint),
         _strength("brightness", left.mean, "mean of a scan varies by", fingerprint),
         _noise(left),
@@ -54,10 +65,50 @@ def _turn_reason(fingerprint: Fingerprint, turns: bool) -> str:
     )
 
 
+def _rotation(fingerprint: Fingerprint, turns: bool) -> Choice:
+    key = "augmentation.rotation"
+    if not turns:
+        return Choice(key, 0.0, "i and j have different spacings: a turn would deform")
+    if fingerprint.dims == 2:
+        return Choice(key, 45.0, "with quarter turns, every direction: a field of view has no up")
+    return Choice(key, 15.0, "in the i, j plane: heads and bodies lie tilted by a few degrees")
+
+
+def _elastic(fingerprint: Fingerprint, pixels: Pixels) -> Choice:
+    key, large = "augmentation.elastic", min(pixels.large)
+    if fingerprint.dims == 3:
+        return Choice(key, 0.0, "volumes: it costs time and nnU-Net gained nothing by it")
+    value = round(min(_BENT * large, _MOST_BENT), 1)
+    reason = f"cells are soft: {_BENT} of the largest objects (95th percentile {number(large)} voxels)"
+    return Choice(key, value, f"{reason}, at most {_MOST_BENT}")
+
+
+def _stain(fingerprint: Fingerprint, left: Scaled, scaling: Mapping[str, float | str]) -> Choice:
+    key = "augmentation.stain"
+    inside, outside = fingerprint.intensity.inside[1], fingerprint.intensity.outside[1]
+    from_zero = scaling["kind"] == "window" and scaling["lower"] == 0
+    if fingerprint.dims == 3 or fingerprint.channels != 3 or not from_zero or inside >= outside:
+        return Choice(key, 0.0, "for stained tissue: 8-bit colour, with objects darker than what is around them")
+    value = round(min(max(left.contrast, _TINT[0]), _TINT[1]), 2)
+    reason = (
+        f"colour with objects darker ({number(inside)}) than the rest ({number(outside)}): a stain, that varies by "
+        f"{number(left.contrast)} between scans; kept within {_TINT[0]} and {_TINT[1]}"
+    )
+    return Choice(key, value, reason)
+
+
+def _gamma(scaling: Mapping[str, float | str]) -> Choice:
+    if scaling["kind"] == "window":
+        return Choice("augmentation.gamma", 0.0, "values have a fixed meaning, which a power would change")
+    return Choice("augmentation.gamma", _GAMMA, "no fixed unit, so that scans differ by their curve too (nnU-Net)")
+
+
 def _zoom(fingerprint: Fingerprint) -> Choice:
     objects = fingerprint.objects
     if objects.from_points:
         return Choice("augmentation.scale", _ZOOM[0], "sizes are not annotated, so nothing asks for more")
+    if fingerprint.scans == 1:
+        return Choice("augmentation.scale", round(sum(_ZOOM) / 2, 2), _ONE_SCAN)
     spread = objects.scan_size_spread
     value = round(min(max(spread, _ZOOM[0]), _ZOOM[1]), 2)
     reason = (
@@ -68,6 +119,8 @@ def _zoom(fingerprint: Fingerprint) -> Choice:
 
 
 def _strength(name: str, found: float, what: str, fingerprint: Fingerprint) -> Choice:
+    if fingerprint.scans == 1:
+        return Choice(f"augmentation.{name}", round(sum(_TINT) / 2, 2), _ONE_SCAN)
     value = round(min(max(found, _TINT[0]), _TINT[1]), 2)
     each = ", each channel apart (stain)" if fingerprint.channels > 1 else ""
     unit = "of itself" if name == "contrast" else "of the range -1 … 1"

@@ -33,6 +33,7 @@ class PlanRequest:
     minutes: float = 20.0
     point_box: float | None = None
     force: bool = False
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PlannedExperiment:
 def plan_experiment(request: PlanRequest, settings: Settings, progress: Progress | None = None) -> PlannedExperiment:
     """Ingest what is new in a folder, measure its annotated scans, and write an experiment that suits them.
 
-    The same folder, request and device give the same file.
+    The same folder, request and device give the same file, unless the time of steps is measured.
 
     Raises:
         SourceError: the folder is not there.
@@ -68,7 +69,7 @@ def plan_experiment(request: PlanRequest, settings: Settings, progress: Progress
     path = request.out or EXPERIMENTS / f"{name}.yaml"
     ingest_archive(root, settings, progress)
     volumes = volumes_below(root, settings)
-    wish = Wish(name, _source(root, settings), request.asked, request.minutes, request.point_box)
+    wish = Wish(name, _source(root, settings), request.asked, request.minutes, request.point_box, request.measure)
     plan = make_plan(volumes, wish, find_device(settings.device))
     text = plan_text(plan)
     check_text(text, plan)

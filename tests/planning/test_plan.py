@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from pipeline.config import load_experiment
+from pipeline.config.data import FoldSplit
+from pipeline.datasets.split import split_cases
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
 from pipeline.planning import Wish, make_plan
@@ -78,9 +80,41 @@ def test_patients_are_divided_where_they_are_known_and_looks_where_not(tmp_path)
     assert looks.fingerprint.patients is None
 
 
-def test_two_patients_are_too_few(tmp_path):
-    with pytest.raises(DatasetError, match=r"2 patient\(s\) cannot be divided .* at least 3 .* index.csv"):
-        make_plan(scans(tmp_path, 2), WISH, TWO_CORES)
+def test_of_two_patients_one_is_tested_and_validation_lies_within_the_other(tmp_path):
+    plan = make_plan(scans(tmp_path, 2), WISH, TWO_CORES)
+    assert plan.config.data.split == FoldSplit(folds=2, validation="within")
+    assert (plan.fingerprint.scans, plan.fingerprint.held_back) == (1, 1)
+
+
+def test_one_patient_is_too_few(tmp_path):
+    with pytest.raises(DatasetError, match=r"1 patient cannot be divided .* at least 2 .* index.csv"):
+        make_plan(scans(tmp_path, 1), WISH, TWO_CORES)
+
+
+def test_the_first_fold_with_objects_on_both_sides_is_taken(tmp_path):
+    every = fields(tmp_path, 5)
+    plan = make_plan(every, WISH, TWO_CORES)
+    data = plan.config.data
+    validating = split_cases(data, every, 0).validation[0].volume.volume_id
+    some = [
+        replace(one, annotations=Annotations.none(one.grid)) if one.volume_id == validating else one for one in every
+    ]
+    again = make_plan(some, WISH, TWO_CORES)
+    assert again.config.data.split.fold == 1
+    assert "fold 1 is the first that leaves objects" in again.reason("data.split")
+
+
+@pytest.mark.parametrize("bare", ["train", "validation"])
+def test_a_side_without_objects_is_told(tmp_path, bare):
+    sides = ["train", "train", "validation", "validation", "test", "test"]
+    given = [
+        replace(one, subset=side, **({"annotations": Annotations.none(one.grid)} if side == bare else {}))
+        for one, side in zip(fields(tmp_path), sides, strict=True)
+    ]
+    training, validation = (0, 50) if bare == "train" else (50, 0)
+    said = f"{training} objects that count are in the 2 training scans and {validation} in the 2 validation scans"
+    with pytest.raises(DatasetError, match=said):
+        make_plan(given, WISH, TWO_CORES)
 
 
 def test_scans_without_annotations_are_told_what_to_do(tmp_path):
@@ -98,7 +132,7 @@ def test_objects_on_the_test_side_alone_and_ignored_ones_are_nothing_to_learn_fr
     sides = ["train"] * 4 + ["validation", "test"]
     given = [replace(one, subset=side) for one, side in zip([*empty[:5], every[5]], sides, strict=True)]
     with pytest.raises(
-        DatasetError, match=r"none of the 5 training .* \(the 25 there are lie in 1 other scan.*index.csv"
+        DatasetError, match=r"0 objects that count are in the 4 training scans .* of 25 in 1 scan.*index.csv"
     ):
         make_plan(given, WISH, TWO_CORES)
     ignored = [

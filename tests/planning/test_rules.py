@@ -7,17 +7,22 @@ import pytest
 
 from pipeline.config import load_experiment
 from pipeline.errors import DatasetError
+from pipeline.geometry import Boxes
+from pipeline.planning import balance
 from pipeline.planning.budget import batch_size, training
 from pipeline.planning.cost import Cost, cost_of
 from pipeline.planning.device import Device, find_device
 from pipeline.planning.fingerprint import take_fingerprint
 from pipeline.planning.intensity import intensity, scaled
 from pipeline.planning.judging import judged_by, suppression, window
+from pipeline.planning.measuring import measured_seconds
 from pipeline.planning.network import Pixels, can_turn, design, finest_output, rounded_patch, sight, wanted_patch
 from pipeline.planning.objects import object_facts
 from pipeline.planning.spacing import point_box, target_spacing
 from pipeline.planning.variation import augmentation
-from tests.experiments import tiny_2d, tiny_star
+from pipeline.volumes import Annotations
+from tests.experiments import tiny_2d, tiny_3d, tiny_star
+from tests.phantoms import volume_with
 from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, field, pointed, scan
 
 
@@ -275,14 +280,88 @@ def test_variation_is_as_large_as_it_is_between_scans(tmp_path):
     found = take_fingerprint(sizes, 1, None)
     assert found.objects.scan_size_spread == pytest.approx(np.log(12 / 8) / 2)
     left = scaled(found.intensity.scans, {"kind": "window", "lower": 0, "upper": 255})
-    values = {one.key.partition(".")[2]: one.value for one in augmentation(found, pixels((8, 8)), left, True)}
+    window = {"kind": "window", "lower": 0, "upper": 255}
+    values = {one.key.partition(".")[2]: one.value for one in augmentation(found, pixels((8, 8)), left, True, window)}
     assert values["scale"] == 0.2  # ln(1.5) / 2
     assert values["flip"] == [0, 1]
     assert values["blur"] == 0.8
     assert values["noise"] == 0.0  # the squares have no grain
-    tiny = {one.key: one.value for one in augmentation(found, pixels((3, 3)), left, False)}
+    tiny = {one.key: one.value for one in augmentation(found, pixels((3, 3)), left, False, window)}
     assert tiny["augmentation.blur"] == 0.0
     assert tiny["augmentation.rotate90"] is False
+
+
+def test_turns_bends_stains_and_powers_follow_from_the_modality(tmp_path):
+    window, own = {"kind": "window", "lower": 0, "upper": 255}, {"kind": "percentiles"}
+    bright = [field(tmp_path, n, channels=3) for n in range(2)]  # objects of 200 on 50: no stain
+    for volumes, scaling, stained in ((bright, window, False), (_dark(bright, tmp_path), window, True)):
+        found = take_fingerprint(volumes, 3, None)
+        left = scaled(found.intensity.scans, window)
+        chosen = augmentation(found, pixels((10, 10), large=(30, 30)), left, True, scaling)
+        values = {one.key.partition(".")[2]: one.value for one in chosen}
+        assert (values["rotation"], values["elastic"], values["gamma"]) == (45.0, 1.5, 0.0)
+        assert (values["stain"] > 0) == stained
+    lesions = take_fingerprint([scan(tmp_path, n, modality="MR") for n in range(2)], 1, None)
+    chosen = augmentation(lesions, pixels((8, 8, 4)), left, True, own)
+    values = {one.key.partition(".")[2]: one.value for one in chosen}
+    assert (values["rotation"], values["elastic"], values["gamma"], values["stain"]) == (15.0, 0.0, 0.3, 0.0)
+
+
+def _dark(bright, folder):
+    return [
+        replace(one, array_path=volume_with(folder, 255 - one.array[...], one.grid, patient=f"d{n}").array_path)
+        for n, one in enumerate(bright)
+    ]
+
+
+def test_a_single_scan_does_not_tell_how_scans_differ(tmp_path):
+    window = {"kind": "window", "lower": 0, "upper": 255}
+    found = take_fingerprint([field(tmp_path, 0)], 1, None)
+    chosen = augmentation(found, pixels((8, 8)), scaled(found.intensity.scans, window), True, window)
+    values = {one.key.partition(".")[2]: one.value for one in chosen}
+    assert (values["contrast"], values["brightness"]) == (0.15, 0.15)  # the middle of 0.05 … 0.25
+    assert values["scale"] == pytest.approx(0.175, abs=0.006)  # of 0.1 … 0.25, rounded
+
+
+def test_a_confluent_lesion_makes_no_scan_dense(tmp_path):
+    one = scan(tmp_path, 0, sizes=(2, 2, 2), at=tuple((2 * n, 2 * n, 0) for n in range(15)))
+    marks = one.annotations
+    upper = marks.boxes.upper.copy()
+    upper[0] = [39.5, 39.5, 15.5]
+    grown = replace(one, annotations=Annotations.of(Boxes(marks.boxes.lower, upper, one.grid), marks.labels))
+    share = take_fingerprint([grown], 1, None).objects.share_of_volume
+    assert share == pytest.approx(15 * 8 / (40 * 40 * 16))
+
+
+def test_a_rare_class_is_shown_and_weighs_more():
+    assert balance.sampling({"a": 300, "b": 100}) == balance.weighting({"a": 300, "b": 100}) == []
+    assert balance.sampling({"a": 300}) == []
+    (shown,), (weighs,) = balance.sampling({"a": 301, "b": 100}), balance.weighting({"a": 301, "b": 100})
+    assert (shown.key, shown.value) == ("sampling.class_balance", 0.5)
+    assert (weighs.key, weighs.value) == ("training.class_weighting", "inverse_sqrt")
+    assert "a has 3.01 times as many objects as b" in shown.reason
+
+
+def test_a_measured_step_sets_the_length_of_training(tmp_path):
+    found = take_fingerprint([field(tmp_path, n) for n in range(4)], 1, None)
+    cost = Cost(forward=7 * 10**9 // 3, kept=1000, weights=10**5, values=1).measured(0.2, TWO_CORES, 4)
+    assert cost.seconds(TWO_CORES, 4) == pytest.approx(0.2)
+    choices = {one.key: one for one in training(found, cost, TWO_CORES, 60, 20, 10**4, 10**5)}
+    patches = choices["training.max_epochs"].value * choices["sampling.samples_per_epoch"].value
+    assert patches == pytest.approx(6000, rel=0.02)  # 20 minutes of 0.2 s
+    assert "at a measured 0.2 s a patch" in choices["sampling.samples_per_epoch"].reason
+
+
+@pytest.mark.parametrize("config", [tiny_2d(), tiny_3d(), tiny_star()], ids=lambda config: config.name)
+def test_a_step_of_every_kind_of_detector_can_be_timed(config):
+    assert measured_seconds(config, 2, "cpu") > 0
+
+
+def test_a_lesion_that_would_hold_many_others_is_matched_by_overlap(tmp_path):
+    found = take_fingerprint([scan(tmp_path, n) for n in range(2)], 1, None)
+    extent = found.objects.extent
+    confluent = replace(found, objects=replace(found.objects, extent=replace(extent, largest=8.1 * extent.p50)))
+    assert judged_by(confluent, None)[0].value == {"kind": "box_overlap", "iou": 0.1}
 
 
 def test_brightness_is_the_spread_of_means_in_the_networks_range():
