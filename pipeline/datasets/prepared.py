@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config.transforms import PreprocessingConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.instances import Instances
+from pipeline.datasets.mapped import MappedArray
 from pipeline.geometry import Boxes
 from pipeline.transforms.preprocessing import cache_key, network_grid, prepare
 from pipeline.types import Image
@@ -18,13 +19,13 @@ from pipeline.volumes import UNLABELLED, Volume
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """One training case: ``image`` float16 ``(channel, i, j[, k])`` mapped from disk, its objects on its grid.
+    """One training case: ``image`` float16 ``(channel, i, j[, k])`` read from disk by region, its objects on its grid.
 
     ``labels`` ``(n,)`` are indices into the experiment's classes, -1 where the object has no class. ``instances`` are
     the objects' masks on the volume's own grid, `None` where they have none.
     """
 
-    image: Image
+    image: Image | MappedArray
     boxes: Boxes
     labels: np.ndarray
     ignore: np.ndarray
@@ -51,15 +52,15 @@ class PreparedStore:
             case.instances,
         )
 
-    def _image(self, volume: Volume) -> Image:
+    def _image(self, volume: Volume) -> MappedArray:
         path = self.folder / f"{cache_key(volume.volume_id, self.config)}.npy"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return MappedArray.open(path)
         except (FileNotFoundError, ValueError, EOFError):
             pass  # absent, or cut short by a full disk or a kill: make it anew
         image = prepare(volume.array[...], volume.grid, self.config).image.numpy().astype(np.float16)
         _write(path, image)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return MappedArray.open(path)
 
 
 def _write(path: Path, image: np.ndarray) -> None:
