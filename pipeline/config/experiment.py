@@ -19,7 +19,7 @@ from pipeline.config.detector import (
 )
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
-from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
+from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig, Window
 
 _MARGIN_OF_ITS_OWN = 0.0  # until policies set it, experiments had one
 
@@ -59,6 +59,18 @@ class ExperimentConfig(Config):
             raise ValueError(
                 "augmentation.rotate90 swaps i and j: sampling.patch and preprocessing.spacing must be equal along "
                 f"both, got {list(self.sampling.patch)} and {spacing if spacing is None else list(spacing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stains_need_colour(self) -> "ExperimentConfig":
+        if not self.augmentation.stain:
+            return self
+        intensity, channels = self.preprocessing.intensity, self.preprocessing.channels
+        if channels != 3 or not isinstance(intensity, Window) or intensity.lower != 0:
+            raise ValueError(
+                "augmentation.stain reads red, green and blue as light let through: it needs preprocessing.channels 3 "
+                f"and an intensity window from 0, got {channels} and {intensity.model_dump()}"
             )
         return self
 

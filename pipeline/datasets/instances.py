@@ -1,5 +1,6 @@
 """Which object each voxel of a case belongs to: the masks of its annotations, read from disk region by region."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,11 +8,14 @@ import numpy as np
 
 from pipeline.errors import DatasetError
 from pipeline.geometry import Grid
+from pipeline.transforms.placement import Placement
 from pipeline.types import LabelMap
 from pipeline.volumes.arrays import StoredArray
 
-# Not known: beyond the image, or beyond what a patch shows.
+# Not known: beyond the image.
 UNKNOWN = -1
+_FEW = 1024
+_SLAB_VOXELS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Instances:
             DatasetError: there are more or fewer of them than annotations.
         """
         assert self.label_map is not None
-        found = np.unique(self.label_map[...])
+        found = np.unique(np.concatenate([np.unique(slab) for slab in _slabs(self.label_map)]))
         values = found[found > 0].astype(np.int64)
         if len(values) != len(self.kept):
             raise DatasetError(
@@ -50,35 +54,43 @@ class Instances:
             )
         return values
 
+    @cached_property
+    def _number_of(self) -> Callable[[np.ndarray], LabelMap]:
+        """Values of the label map → objects of the case, 0 for none."""
+        numbers = np.append(0, np.where(self.kept, np.cumsum(self.kept), 0)).astype(np.int32)
+        values = np.append(0, self._values)
+        if values[-1] > 4 * len(values) + _FEW:  # far apart: a table of them all would be large
+            return lambda found: numbers[np.where(found > 0, np.searchsorted(values, found), 0)]
+        table = np.zeros(int(values[-1]) + 1, dtype=np.int32)
+        table[values] = numbers
+        return lambda found: table[np.maximum(found, 0)]
+
     def region(self, lower: tuple[int, ...], upper: tuple[int, ...]) -> LabelMap:
         """``(i, j[, k])`` int32 of the case's voxels ``lower:upper`` (``upper`` exclusive), which lie inside it."""
         if self.label_map is None:
             return np.zeros(tuple(u - low for low, u in zip(lower, upper, strict=True)), dtype=np.int32)
-        numbers = np.append(0, np.where(self.kept, np.cumsum(self.kept), 0)).astype(np.int32)
         corner = zip(lower, upper, self.lower, strict=True)
         value = self.label_map[(0, *(slice(low + first, up + first) for low, up, first in corner))]
-        place = np.searchsorted(self._values, value.astype(np.int64), side="right")
-        return np.where(value > 0, numbers[place], 0).astype(np.int32)
+        return self._number_of(value)
 
     @property
     def whole(self) -> LabelMap:
         """``(i, j[, k])`` int32 of the whole case."""
         return self.region((0,) * self.grid.dims, self.grid.shape)
 
-    def on(self, grid: Grid, shown: Grid) -> LabelMap:
-        """The objects on another grid of the same world, ``(i, j[, k])`` int32: what is nearest to each voxel's centre.
+    def on(self, placement: Placement) -> LabelMap:
+        """What is nearest to each voxel's centre of a patch, ``(i, j[, k])`` int32; beyond the case it is `UNKNOWN`.
 
         Args:
-            grid: of a training patch, after cutting, turns, flips and zoom.
-            shown: the grid of what the patch was cut from; beyond it, and beyond the case, voxels are `UNKNOWN`.
+            placement: of the patch on `grid`.
         """
-        index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
-        world = grid.to_world(index.reshape(-1, grid.dims).astype(np.float64))
-        at = np.floor(self.grid.to_voxel(world) + 0.5).astype(np.int64)
-        known = np.all((at >= 0) & (at < np.array(self.grid.shape)), axis=1) & shown.contains(shown.to_voxel(world))
-        sampled = np.full(len(at), UNKNOWN, dtype=np.int32)
-        if known.any():
-            lower, upper = at[known].min(axis=0), at[known].max(axis=0) + 1
-            region = self.region(tuple(lower.tolist()), tuple(upper.tolist()))
-            sampled[known] = region[tuple((at[known] - lower).T)]
-        return sampled.reshape(grid.shape)
+        lower, upper = placement.region(self.grid.shape)
+        return placement.nearest(self.region(lower, upper), lower, UNKNOWN)
+
+
+def _slabs(label_map: StoredArray) -> Iterator[np.ndarray]:
+    """The whole label map, a part at a time: that of a large scan need not fit into memory."""
+    last = label_map.shape[-1]
+    step = max(_SLAB_VOXELS // max(int(np.prod(label_map.shape[:-1])), 1), 1)
+    for start in range(0, last, step):
+        yield label_map[..., start : start + step]

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config.transforms import PreprocessingConfig
 from pipeline.datasets.cases import Case
 from pipeline.datasets.instances import Instances
+from pipeline.datasets.mapped import MappedArray, MappedPart
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
 from pipeline.transforms.preprocessing import cache_key, network_grid, prepare
@@ -21,13 +22,13 @@ _SLACK_VOXEL = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """One training case: ``image`` float16 ``(channel, i, j[, k])`` mapped from disk, its objects on its grid.
+    """One training case: ``image`` float16 ``(channel, i, j[, k])`` read from disk by region, its objects on its grid.
 
     ``labels`` ``(n,)`` are indices into the experiment's classes, -1 where the object has no class. ``instances`` are
     the objects' masks on the volume's own grid, `None` where they have none. ``grades`` are as in `Annotations`.
     """
 
-    image: Image
+    image: Image | MappedArray | MappedPart
     boxes: Boxes
     labels: np.ndarray
     ignore: np.ndarray
@@ -52,7 +53,8 @@ class PreparedStore:
         whole = network_grid(volume.grid, self.config)
         lower, upper = _part(case, whole)
         source, grid = (volume.grid, whole) if case.is_whole else (case.grid, whole.crop(lower, upper))
-        image = self._image(volume)[(slice(None), *(slice(a, b) for a, b in zip(lower, upper, strict=True)))]
+        prepared = self._image(volume)
+        image = prepared if case.is_whole else prepared.part((0, *lower), (prepared.shape[0], *upper))
         labels = [-1 if label == UNLABELLED else self.classes.index(label) for label in annotations.labels]
         return PreparedCase(
             image,
@@ -63,15 +65,15 @@ class PreparedStore:
             annotations.grades,
         )
 
-    def _image(self, volume: Volume) -> Image:
+    def _image(self, volume: Volume) -> MappedArray:
         path = self.folder / f"{cache_key(volume.volume_id, self.config)}.npy"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return MappedArray.open(path)
         except (FileNotFoundError, ValueError, EOFError):
             pass  # absent, or cut short by a full disk or a kill: make it anew
         image = prepare(volume.array[...], volume.grid, self.config).image.numpy().astype(np.float16)
         _write(path, image)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return MappedArray.open(path)
 
 
 def _part(case: Case, grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:

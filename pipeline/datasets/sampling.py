@@ -5,18 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import find_objects
 from torch.utils.data import Dataset, Sampler
 
 from pipeline.config.data import GradeConfig
 from pipeline.config.detector import StarOutline
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.instances import UNKNOWN
+from pipeline.datasets.mapped import MappedArray, MappedPart
+from pipeline.datasets.places import Places
 from pipeline.datasets.prepared import PreparedCase
 from pipeline.datasets.samples import Objects
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes
-from pipeline.transforms.augmentation import Augmentation
-from pipeline.types import LabelMap
+from pipeline.transforms.intensity import vary_intensity
+from pipeline.transforms.placement import Placement
+from pipeline.transforms.variation import Variation, draw_variation
+from pipeline.types import Image, LabelMap, Points
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +29,8 @@ class Patch:
     """A patch, and the objects that reach into it.
 
     ``boxes`` lie on the patch's own grid, whose affine still leads to the world of the scan, through cutting, flips,
-    turns and zoom. ``instances`` and ``grades`` are as in `Objects`, `None` where they are not learnt.
+    turns and zoom (but not through an elastic displacement). ``instances`` and ``grades`` are as in `Objects`, `None`
+    where they are not learnt.
     """
 
     image: torch.Tensor
@@ -36,7 +42,7 @@ class Patch:
 
 
 class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
-    """Patch ``n`` depends on the training's seed and on ``n`` alone, not on which worker draws it or when.
+    """Patch ``n`` depends on the training's seed, on ``n`` and on the hard negatives alone, not on who draws it when.
 
     Raises:
         DatasetError: outlines are to be learnt, and a case has objects without masks; or a grade, and no object has
@@ -50,11 +56,21 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
             _check_masks(cases)
         if config.data.grade is not None:
             _check_grades(cases, config.data.grade)
-        self._augment = Augmentation(config.augmentation, config.data.dims)
-        self._with_objects = [n for n, case in enumerate(cases) if (~case.ignore).any()]
+        self._places = Places(cases, config.sampling)
 
     def __len__(self) -> int:
         return self.config.sampling.samples_per_epoch
+
+    def set_hard_negatives(self, world: Sequence[Points]) -> None:
+        """From now on `sampling.hard_negative_share` of all patches are centred near these places.
+
+        Store them with the checkpoint and set them again before training goes on: the patches are then the same.
+        Worker processes hold a copy of the data set: they must be started after this, so not be persistent.
+
+        Args:
+            world: ``(n, d)`` of false detections in world coordinates, one array for each of `cases`.
+        """
+        self._places.set_hard_negatives(world)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, Objects]:
         patch = self.draw(number)
@@ -70,35 +86,70 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
     def draw(self, number: int) -> Patch:
         """Patch ``number``."""
         rng = np.random.default_rng([self.config.training_seed, number])
-        case, centre = self._place(rng)
-        patch = np.array(self.config.sampling.patch)
-        start = np.round(centre - patch / 2 + 0.5).astype(int)
-        image = _cut(case.image, start, start + patch)
-        grid = case.boxes.grid.crop(tuple(start.tolist()), tuple((start + patch).tolist()))
-        boxes = Boxes(case.boxes.lower - start, case.boxes.upper - start, grid)
-        near = np.all((boxes.upper > -0.5) & (boxes.lower < patch - 0.5), axis=1)
-        image, boxes = self._augment(image, boxes[near], int(rng.integers(2**32)))
+        place = self._places.draw(rng)
+        variation = self.variation(int(rng.integers(2**32)))
+        case = self.cases[place.case]
+        grid, geometry = case.boxes.grid, variation.geometry
+        placement = Placement.of(geometry, self.config.sampling.patch, grid.spacing)
+        placement = placement.centred(place.centre - placement.linear @ place.at)
+        image = vary_intensity(_read(case.image, placement), variation.intensity)
+        boxes = placement.boxes(case.boxes)
+        shown = np.all((boxes.upper > -0.5) & (boxes.lower < np.array(boxes.grid.shape) - 0.5), axis=1)
         instances = None
-        if self._outlined and case.instances is not None:
-            numbers = np.where(near, np.cumsum(near), 0).tolist()
-            renumbered = np.array([0, *numbers, UNKNOWN], dtype=np.int32)  # the last one, index -1, stays unknown
-            instances = renumbered[case.instances.on(boxes.grid, grid)]
-        grades = None if case.grades is None else case.grades[near]
-        return Patch(image, boxes, case.labels[near], case.ignore[near], instances, grades)
+        if case.instances is not None and (self._outlined or geometry.turns_boxes):
+            instances = case.instances.on(placement.onto(grid, case.instances.grid))
+            if geometry.turns_boxes:
+                boxes, shown = around_masks(boxes, shown, instances)
+            instances = _renumbered(instances, shown)
+        boxes = boxes[shown]
+        grades = None if case.grades is None else case.grades[shown]
+        return Patch(
+            image, boxes, case.labels[shown], case.ignore[shown], instances if self._outlined else None, grades
+        )
 
-    def _place(self, rng: np.random.Generator) -> tuple[PreparedCase, np.ndarray]:
-        """A case and the patch's centre in its voxels: near an object, or anywhere."""
-        sampling = self.config.sampling
-        patch = np.array(sampling.patch)
-        if self._with_objects and rng.random() < sampling.object_share:
-            case = self.cases[self._with_objects[rng.integers(len(self._with_objects))]]
-            chosen = rng.choice(np.flatnonzero(~case.ignore))
-            # Anywhere in the patch but its outermost tenth: an object's place must say nothing.
-            return case, case.boxes.centres[chosen] + rng.uniform(-0.4, 0.4, len(patch)) * patch
-        case = self.cases[int(rng.integers(len(self.cases)))]
-        shape = np.array(case.image.shape[1:])
-        spare = np.maximum(shape - patch, 0)
-        return case, (shape - 1) / 2 + rng.uniform(-0.5, 0.5, len(patch)) * spare
+    def variation(self, seed: int) -> Variation:
+        """What is random of a patch but its place."""
+        config = self.config
+        return draw_variation(config.augmentation, config.data.dims, config.preprocessing.channels, seed)
+
+
+def around_masks(boxes: Boxes, shown: np.ndarray, instances: LabelMap) -> tuple[Boxes, np.ndarray]:
+    """The boxes of turned objects, from their turned masks.
+
+    An object that lies in the patch whole gets the box of its mask. One that the patch cuts keeps the box of its
+    ellipsoid, enlarged to hold what is seen of its mask.
+
+    Args:
+        boxes: all of the case, ``(n,)``, as their ellipsoids turn.
+        shown: which of them reach into the patch, bool ``(n,)``.
+        instances: ``(i, j[, k])`` of the patch, ``n + 1`` for box ``n``.
+
+    Returns:
+        The boxes, and which of them reach into the patch: those with a voxel in it, too.
+    """
+    found = [(n, window) for n, window in enumerate(find_objects(np.maximum(instances, 0))) if window is not None]
+    seen = np.array([n for n, _ in found], dtype=np.int64)
+    edges = np.array([[(axis.start, axis.stop) for axis in window] for _, window in found])
+    edges = edges.reshape(len(found), instances.ndim, 2)
+    low, up = edges[..., 0] - 0.5, edges[..., 1] - 0.5
+    whole = np.all((low > -0.5) & (up < np.array(instances.shape) - 0.5), axis=1)[:, None]
+    lower, upper, shown = boxes.lower.copy(), boxes.upper.copy(), shown.copy()
+    lower[seen] = np.where(whole, low, np.minimum(lower[seen], low))
+    upper[seen] = np.where(whole, up, np.maximum(upper[seen], up))
+    shown[seen] = True
+    return Boxes(lower, upper, boxes.grid), shown
+
+
+def _renumbered(instances: LabelMap, shown: np.ndarray) -> LabelMap:
+    numbers = np.where(shown, np.cumsum(shown), 0).tolist()
+    return np.array([0, *numbers, UNKNOWN], dtype=np.int32)[instances]  # the last one, index -1, stays unknown
+
+
+def _read(image: Image | MappedArray | MappedPart, placement: Placement) -> torch.Tensor:
+    """``(channel, i, j[, k])`` float32: no more of the volume is read than the patch shows."""
+    lower, upper = placement.region(image.shape[1:])
+    region = tuple(slice(low, up) for low, up in zip(lower, upper, strict=True))
+    return placement.image(torch.from_numpy(np.array(image[(slice(None), *region)])).float(), lower)
 
 
 def _check_masks(cases: Sequence[PreparedCase]) -> None:
@@ -134,19 +185,3 @@ class NumberSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
-
-
-def _cut(image: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> torch.Tensor:
-    """``image[:, lower:upper]`` as float32; what lies outside repeats the border."""
-    shape = np.array(image.shape[1:])
-    inner = tuple(
-        slice(low, up) for low, up in zip(np.clip(lower, 0, shape - 1), np.clip(upper, 1, shape), strict=True)
-    )
-    cut = np.asarray(image[(slice(None), *inner)], dtype=np.float32)
-    pads = [(0, 0)]
-    for low, up, n in zip(lower, upper, shape, strict=True):
-        before = min(max(-low, 0), up - low - 1)
-        pads.append((int(before), 0 if up <= n else int(min(up - n, up - low - 1))))
-    if any(pad != (0, 0) for pad in pads):
-        cut = np.pad(cut, pads, mode="edge")
-    return torch.from_numpy(np.ascontiguousarray(cut))

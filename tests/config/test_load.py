@@ -52,5 +52,24 @@ def test_key_that_stands_in_for_a_merged_one_is_given_once(tmp_path):
 
 def test_experiment_keeps_the_name_that_it_had_when_the_margin_was_its_own():
     """Else everything that is finished would be trained again."""
-    lidc = DEMO.with_name("lidc_nodules_3d.yaml")
-    assert load_experiment(lidc, ["data.grade=null"]).digest() == "35cbfbd8028b5c1c"
+    finished = Path(__file__).with_name("finished_experiment.yaml")
+    assert load_experiment(finished).digest() == "35cbfbd8028b5c1c"
+
+
+def test_variations_that_older_experiments_did_not_have_are_not_in_their_digest():
+    off = ["augmentation.rotation=0", "augmentation.stain=0", "sampling.class_balance=0", "sampling.each_counts=volume"]
+    assert load_experiment(DEMO, off).digest() == load_experiment(DEMO).digest()
+    assert load_experiment(DEMO, ["augmentation.rotation=10"]).digest() != load_experiment(DEMO).digest()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["preprocessing.channels=1"],
+        ["preprocessing.channels=3", "preprocessing.intensity={kind: window, lower: 10, upper: 255}"],
+        ["preprocessing.channels=3", "preprocessing.intensity={kind: percentiles}"],
+    ],
+)
+def test_stain_variation_of_anything_but_light_in_three_colours_is_refused(given):
+    with pytest.raises(ConfigError, match=r"augmentation\.stain reads red, green and blue"):
+        load_experiment(DEMO, ["augmentation.stain=0.1", *given])

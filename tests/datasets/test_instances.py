@@ -1,5 +1,7 @@
 """Masks on training patches and on windows: they lie where the image shows their object."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from pipeline.datasets.instances import UNKNOWN, Instances
 from pipeline.datasets.prepared import PreparedStore
 from pipeline.datasets.sampling import PatchDataset
 from pipeline.errors import DatasetError
-from pipeline.geometry import Boxes, Grid
+from pipeline.geometry import Boxes
+from pipeline.transforms.placement import Placement
+from pipeline.volumes.arrays import StoredArray, write_array
 from tests.experiments import tiny_star
 from tests.phantoms import field_of_cells, field_with_masks
 
@@ -59,15 +63,39 @@ def test_masks_follow_a_resampled_image(tmp_path):
     assert wrong[patch.instances != UNKNOWN].mean() < 0.03
 
 
-def test_what_a_patch_does_not_show_is_unknown(tmp_path):
+def test_beyond_the_image_is_unknown(tmp_path):
     instances = Case.whole(field_with_masks(tmp_path, 0, cells=3, size=24)).instances
-    grid = Grid.of_pixels((24, 24))
-    beyond = instances.on(grid.crop((-4, 0), (20, 24)), grid.crop((-4, 0), (20, 24)))
+    beyond = instances.on(Placement((24, 24), np.array([[1.0, 0, -4], [0, 1, 0], [0, 0, 1]])))
     assert (beyond[:4] == UNKNOWN).all()
-    assert (beyond[4:] != UNKNOWN).all()
-    partly = instances.on(grid, grid.crop((8, 0), (24, 24)))
-    assert (partly[:8] == UNKNOWN).all()
-    assert (partly[8:] != UNKNOWN).all()
+    np.testing.assert_array_equal(beyond[4:], instances.whole[:20])
+
+
+@pytest.mark.parametrize("varied", [{"rotation": 180}, {"elastic": 2}, {"rotation": 180, "elastic": 2, "scale": 0.2}])
+def test_boxes_of_turned_objects_are_those_of_their_turned_masks(tmp_path, varied):
+    patches = dataset(tmp_path, [field_with_masks(tmp_path, 0)], varied)
+    whole = 0
+    for number in range(12):
+        patch = patches.draw(number)
+        found, values = Boxes.from_label_map(np.maximum(patch.instances, 0), patch.boxes.grid)
+        boxes = patch.boxes[values - 1]
+        cut = ((found.lower < 0) | (found.upper > 31)).any(axis=1)
+        np.testing.assert_array_equal(boxes.lower[~cut], found.lower[~cut])
+        np.testing.assert_array_equal(boxes.upper[~cut], found.upper[~cut])
+        assert (boxes.lower <= found.lower).all()
+        assert (boxes.upper >= found.upper).all()
+        bright = patch.image[0].numpy() > -0.125
+        assert ((patch.instances > 0) != bright)[patch.instances != UNKNOWN].mean() < 0.05
+        whole += (~cut).sum()
+    assert whole > 10
+
+
+def test_label_maps_of_far_apart_values_are_read_like_others(tmp_path):
+    volume = field_with_masks(tmp_path, 0)
+    near = Case.whole(volume).instances
+    far = tmp_path / "far.b2nd"
+    write_array(far, np.asarray(near.label_map).astype(np.int64) * 10_000_000)
+    distant = dataclasses.replace(near, label_map=StoredArray.open(far))
+    np.testing.assert_array_equal(distant.whole, near.whole)
 
 
 def test_a_window_numbers_the_objects_that_reach_into_it(tmp_path):

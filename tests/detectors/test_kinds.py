@@ -9,8 +9,8 @@ import torch
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.bundle import Bundle, seeded_network
-from pipeline.detectors.transfer import transfer
 from pipeline.detectors.detector import View
+from pipeline.detectors.transfer import transfer
 from pipeline.explanation.origin import find_origin
 from pipeline.explanation.randomisation import cascade
 from pipeline.explanation.receptive import output_receptive_field
