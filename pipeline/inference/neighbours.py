@@ -47,11 +47,12 @@ def neighbours(centre: Points, size: Edges, iou: float, distance: float) -> Iter
         if n == m:
             yield from _within(centre, members[n], reach)
         else:
-            yield from _between(centre, *sorted((members[n], members[m]), key=len), reach)
+            few, many = sorted((members[n], members[m]), key=len)
+            yield from _between(centre, few, many, reach)
 
 
 def _reach(one: Edges, other: Edges, iou: float) -> np.ndarray:
-    """How far apart, along each axis ``(d,)``, centres of boxes may be whose edges are at most ``one`` and ``other``."""
+    """How far apart along each axis ``(d,)`` centres may be, of boxes with edges of at most ``one`` and ``other``."""
     if iou > 0.5:  # the bound is then highest where both are like the smaller
         return (1 - iou) * np.minimum(one, other)
     return (one + other) / 2 - iou * np.maximum(one, other)
