@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Config
 from pipeline.config.data import DataConfig
-from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig, StarOutline
+from pipeline.config.detector import DetectorConfig, EfficientNetLite, InferenceConfig, ResidualUNet, StarOutline
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, SamplingConfig
@@ -50,6 +50,23 @@ class ExperimentConfig(Config):
             raise ValueError(
                 "augmentation.rotate90 swaps i and j: sampling.patch and preprocessing.spacing must be equal along "
                 f"both, got {list(self.sampling.patch)} and {spacing if spacing is None else list(spacing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_trained(self) -> "ExperimentConfig":
+        views = self.inference.views
+        if views == "flips" and not self.augmentation.flip:
+            raise ValueError("inference.views=flips shows the axes of augmentation.flip, and that names none")
+        if views == "dihedral" and not self.augmentation.rotate90:
+            raise ValueError(
+                "inference.views=dihedral needs augmentation.rotate90: the network has seen no turned patch"
+            )
+        steps = self.detector.backbone.strides if isinstance(self.detector.backbone, ResidualUNet) else ()
+        if views == "dihedral" and any(not isinstance(step, int) and step[0] != step[1] for step in steps):
+            raise ValueError(
+                "inference.views=dihedral swaps i and j: detector.backbone.strides must be equal along both, "
+                f"got {list(steps)}"
             )
         return self
 

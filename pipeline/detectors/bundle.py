@@ -1,7 +1,7 @@
 """A trained detector as a folder: weights, the experiment that made them, and what is needed to use them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,9 @@ _WEIGHTS, _EXPERIMENT, _FACTS = "weights.safetensors", "experiment.json", "bundl
 class Bundle:
     """A network with its experiment.
 
-    ``threshold`` is the score above which a detection counts; it was chosen on validation data.
+    ``threshold`` is the score above which a detection counts; it was chosen on validation data. Where each class has
+    one of its own (``evaluation.threshold: per_class``), ``class_thresholds`` are they, in the order of the classes, on
+    the network's scores; detections then carry scores on which ``threshold`` holds for all (`with_one_threshold`).
     ``seen`` are the patients and volumes that shaped the model: it may not be scored on them.
     """
 
@@ -30,6 +32,17 @@ class Bundle:
     network: Detector
     threshold: float
     seen: Seen = field(default_factory=Seen)
+    class_thresholds: tuple[float, ...] | None = None
+
+    @property
+    def plain(self) -> "Bundle":
+        """The same network without what is done to its answers: seen once, in full precision, scores as it gives them.
+
+        Explanations lead a detection back to one place of one output, which averages and changed scores do not have.
+        """
+        inference = self.config.inference.model_copy(update={"views": "none", "precision": "32"})
+        config = self.config.model_copy(update={"inference": inference})
+        return replace(self, config=config, class_thresholds=None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -42,7 +55,8 @@ class Bundle:
         save_file(weights, folder / _WEIGHTS)
         (folder / _EXPERIMENT).write_text(self.config.model_dump_json(indent=1), encoding="utf-8")
         seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
-        facts = {"threshold": self.threshold, "seen": seen}
+        own = {} if self.class_thresholds is None else {"class_thresholds": list(self.class_thresholds)}
+        facts = {"threshold": self.threshold, **own, "seen": seen}
         (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     @classmethod
@@ -62,6 +76,8 @@ class Bundle:
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             threshold, seen = float(facts["threshold"]), facts["seen"]
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
+            own = facts.get("class_thresholds")  # absent where one threshold holds for all
+            class_thresholds = None if own is None else tuple(float(one) for one in own)
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{folder} is described in another way than this cellscan reads: {error}") from error
         network = build_detector(_without_download(config))
@@ -69,7 +85,7 @@ class Bundle:
             network.load_state_dict(load_file(folder / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder / _WEIGHTS} does not fit the network of its experiment: {error}") from error
-        return cls(config, network.eval(), threshold, Seen(patients, volumes))
+        return cls(config, network.eval(), threshold, Seen(patients, volumes), class_thresholds)
 
 
 def transfer(source: Detector, target: Detector) -> float:

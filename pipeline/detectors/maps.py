@@ -1,8 +1,11 @@
 """What the centre detector says."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -17,3 +20,15 @@ class Maps:
     score: torch.Tensor
     classes: torch.Tensor
     distances: torch.Tensor
+
+
+def averaged(maps: Sequence[Maps]) -> Maps:
+    """The mean of what several say of the same places: of probabilities, not of logits, and of distances.
+
+    Scores are logits of the mean probability and classes logarithms of it, exact near 0 and 1.
+    """
+    score = torch.stack([one.score for one in maps])
+    yes, no = (torch.logsumexp(functional.logsigmoid(sign * score), dim=0) for sign in (1, -1))
+    shares = torch.stack([torch.log_softmax(one.classes, dim=1) for one in maps])
+    classes = torch.logsumexp(shares, dim=0) - math.log(len(maps))
+    return Maps(yes - no, classes, torch.stack([one.distances for one in maps]).mean(dim=0))

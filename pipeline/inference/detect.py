@@ -10,8 +10,10 @@ from pipeline.config.detector import InferenceConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
+from pipeline.detections.class_scale import with_one_threshold
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import Candidates, Detector, View
+from pipeline.detectors.turns import turns_of
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
 from pipeline.inference.scoring import scored_case
@@ -30,6 +32,7 @@ class VolumeDetector:
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.config, self.threshold = bundle.config, bundle.threshold
+        self.class_thresholds = bundle.class_thresholds
         self.device = torch.device(resolve_device(device))
         self.network = bundle.network.to(self.device).eval()
 
@@ -42,11 +45,14 @@ class VolumeDetector:
             volume_id: carried through.
 
         Returns:
-            Every detection with a score of at least ``inference.score_floor``, on ``grid``.
+            Every detection with a score of at least ``inference.score_floor``, on ``grid``; where each class has a
+            threshold of its own, scores are then changed as by `with_one_threshold`.
         """
         working = Grid.of_pixels(grid.shape) if self.config.data.in_pixels else grid
         prepared = prepare(image, working, self.config.preprocessing)
         found = detect_prepared(self.network, self.config, prepared.image, prepared.grid, working, volume_id)
+        if self.class_thresholds is not None:
+            found = with_one_threshold(found, self.class_thresholds, self.threshold)
         return found if working is grid else replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, grid))
 
 
@@ -72,6 +78,7 @@ def detect_prepared(
 ) -> Detections:
     """Detect on network input ``(channel, i, j[, k])`` lying on ``network_grid``; results are on ``grid``."""
     inference = config.inference
+    turns = turns_of(config)
     plan = plan_windows(tuple(image.shape[1:]), inference.window, inference.overlap, network.coarsest_stride)
     device = next(network.parameters()).device
     padded = pad_to(image.to(device=device, dtype=torch.float32), plan.padded)
@@ -80,7 +87,7 @@ def detect_prepared(
             _owned(found, plan.cores[number], network.stride)
             for batch, numbers in _batches(padded, plan, inference.batch_size)
             for found, number in zip(
-                network.candidates(network(batch), _views(plan, numbers, network_grid), inference.score_floor),
+                network.look(batch, _views(plan, numbers, network_grid), inference.score_floor, turns),
                 numbers,
                 strict=True,
             )

@@ -24,6 +24,7 @@ from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import Bundle, seeded_network, transfer
 from pipeline.errors import DatasetError
+from pipeline.evaluation.class_thresholds import choose_class_thresholds
 from pipeline.evaluation.evaluate import choose_threshold
 from pipeline.inference.detect import VolumeDetector, resolve_device, score_cases
 from pipeline.progress import Progress
@@ -255,7 +256,10 @@ def _choose(
     network.load_state_dict(state)
     draft = Bundle(config, network.eval(), 0.5, seen)
     scored = score_cases(VolumeDetector(draft, settings.device), split.validation, progress)
-    return Bundle(config, network, choose_threshold(scored, config.evaluation), seen)
+    threshold, own = choose_threshold(scored, config.evaluation), None
+    if config.evaluation.threshold == "per_class" and len(config.data.classes) > 1:
+        own = choose_class_thresholds(scored, config.evaluation, config.data.classes, threshold)
+    return Bundle(config, network, threshold, seen, own)
 
 
 def _history(folder: Path) -> list[dict[str, float]]:
