@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from pipeline.detections import Detections
 from pipeline.detections.class_scale import with_one_threshold
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import Candidates, Detector, View
+from pipeline.detectors.fused import fused
 from pipeline.detectors.turns import turns_of
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
+from pipeline.inference.half import HalfPrecision, autocast
 from pipeline.inference.scoring import scored_case
 from pipeline.inference.suppression import suppress, suppress_outlines
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
@@ -28,13 +31,18 @@ _CORE_MARGIN = 1.0
 
 
 class VolumeDetector:
-    """A network ready to detect: on a device, in evaluation form."""
+    """A network ready to detect: on a device, in evaluation form.
+
+    ``network`` is the bundle's own; what runs is the same with its batch norms folded.
+    """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.config, self.threshold = bundle.config, bundle.threshold
         self.class_thresholds = bundle.class_thresholds
+        self._half = HalfPrecision(bundle.threshold) if bundle.config.inference.precision == "auto" else None
         self.device = torch.device(resolve_device(device))
         self.network = bundle.network.to(self.device).eval()
+        self._running = fused(self.network)
 
     def detect(self, image: Image, grid: Grid, volume_id: str) -> Detections:
         """Detect on one volume.
@@ -50,7 +58,12 @@ class VolumeDetector:
         """
         working = Grid.of_pixels(grid.shape) if self.config.data.in_pixels else grid
         prepared = prepare(image, working, self.config.preprocessing)
-        found = detect_prepared(self.network, self.config, prepared.image, prepared.grid, working, volume_id)
+
+        def found_in(half: bool) -> Detections:
+            with autocast(self.device, half):
+                return detect_prepared(self._running, self.config, prepared.image, prepared.grid, working, volume_id)
+
+        found = self._half.detect(partial(found_in, False), partial(found_in, True)) if self._half else found_in(False)
         if self.class_thresholds is not None:
             found = with_one_threshold(found, self.class_thresholds, self.threshold)
         return found if working is grid else replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, grid))
