@@ -148,6 +148,18 @@ class InferenceConfig(Config):
     window: tuple[int, ...] = Field(description="largest window given to the network, in voxels of its grid")
     overlap: float = Field(0.25, ge=0, lt=1)
     batch_size: int = Field(4, ge=1)
+    # Left out as long as it is not used: experiments from before there were views keep their digest.
+    views: Literal["none", "flips", "dihedral"] = Field(
+        "none",
+        exclude_if=lambda views: views == "none",
+        description="how often the network sees a window: once; flipped along the axes that training flips; or also by "
+        "quarter turns in the i, j plane. What it says is averaged",
+    )
+    precision: Literal["32", "auto"] = Field(
+        "32",
+        exclude_if=lambda precision: precision == "32",
+        description="auto: half precision (bf16) where the first scans give the same detections as in 32 bits",
+    )
     score_floor: float = Field(0.05, gt=0, lt=1, description="candidates below are not kept at all")
     suppression_iou: float = Field(
         0.4,

@@ -58,6 +58,12 @@ PrimaryMetric = Literal["f1", "average_precision", "cpm", "sensitivity_at_1_fp"]
 class EvaluationConfig(Config):
     match: MatchRule
     primary: PrimaryMetric = "f1"
+    # Left out as long as it is not used: experiments from before it could be chosen keep their digest.
+    threshold: Literal["one", "per_class"] = Field(
+        "one",
+        exclude_if=lambda threshold: threshold == "one",
+        description="score above which detections count: one for all classes, or one for each (see with_one_threshold)",
+    )
     overlap_ious: tuple[float, ...] = Field(
         (0.25, 0.5), description="overlaps at which AP and the Jaccard index are also reported"
     )

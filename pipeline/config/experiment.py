@@ -75,6 +75,23 @@ class ExperimentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _views_are_trained(self) -> "ExperimentConfig":
+        views = self.inference.views
+        if views == "flips" and not self.augmentation.flip:
+            raise ValueError("inference.views=flips shows the axes of augmentation.flip, and that names none")
+        if views == "dihedral" and not self.augmentation.rotate90:
+            raise ValueError(
+                "inference.views=dihedral needs augmentation.rotate90: the network has seen no turned patch"
+            )
+        steps = self.detector.backbone.strides if isinstance(self.detector.backbone, ResidualUNet) else ()
+        if views == "dihedral" and any(not isinstance(step, int) and step[0] != step[1] for step in steps):
+            raise ValueError(
+                "inference.views=dihedral swaps i and j: detector.backbone.strides must be equal along both, "
+                f"got {list(steps)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _network_holds_together(self) -> "ExperimentConfig":
         backbone = self.detector.backbone
         if isinstance(backbone, EfficientNetLite):

@@ -135,6 +135,7 @@ class EfficientNetLiteEncoder(Backbone):
 
     strides: tuple[Stride, ...] = ((2, 2), (4, 4), (8, 8), (16, 16))
     widths: tuple[int, ...] = (16, 24, 40, 112)
+    normed = (("_conv_stem", "_bn0"),)
 
     def __init__(self, config: EfficientNetLite) -> None:
         super().__init__()
@@ -193,6 +194,8 @@ class _SameConv(nn.Conv2d):
 
 class _InvertedResidual(nn.Module):
     """Expand, filter each channel, project; attribute names are those of the weight file."""
+
+    normed = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
 
     def __init__(self, into: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

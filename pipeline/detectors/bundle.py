@@ -1,7 +1,7 @@
 """A trained detector as a folder: weights, the experiment that made them, and what is needed to use them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,9 @@ _BUNDLE = "cellscan.bundle"  # what the other two files hold, in the file of wei
 class Bundle:
     """A network with its experiment.
 
-    ``threshold`` is the score above which a detection counts; it was chosen on validation data.
+    ``threshold`` is the score above which a detection counts; it was chosen on validation data. Where each class has
+    one of its own (``evaluation.threshold: per_class``), ``class_thresholds`` are they, in the order of the classes, on
+    the network's scores; detections then carry scores on which ``threshold`` holds for all (`with_one_threshold`).
     ``seen`` are the patients and volumes that shaped the model: it may not be scored on them.
     """
 
@@ -30,6 +32,17 @@ class Bundle:
     network: Detector
     threshold: float
     seen: Seen = field(default_factory=Seen)
+    class_thresholds: tuple[float, ...] | None = None
+
+    @property
+    def plain(self) -> "Bundle":
+        """The same network without what is done to its answers: seen once, in full precision, scores as it gives them.
+
+        Explanations lead a detection back to one place of one output, which averages and changed scores do not have.
+        """
+        inference = self.config.inference.model_copy(update={"views": "none", "precision": "32"})
+        config = self.config.model_copy(update={"inference": inference})
+        return replace(self, config=config, class_thresholds=None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -40,8 +53,9 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
+        own = {} if self.class_thresholds is None else {"class_thresholds": list(self.class_thresholds)}
         experiment = self.config.model_dump_json(indent=1)
-        facts = json.dumps({"threshold": self.threshold, "seen": seen}, indent=1)
+        facts = json.dumps({"threshold": self.threshold, **own, "seen": seen}, indent=1)
         # The file of weights alone says what it is, too: one can start from it. One entry: of several the order varies.
         save_file(weights, folder / _WEIGHTS, metadata={_BUNDLE: json.dumps([experiment, facts])})
         (folder / _EXPERIMENT).write_text(experiment, encoding="utf-8")
@@ -69,7 +83,7 @@ class Bundle:
         """Read a file of weights that `save` wrote, wherever it is now.
 
         Raises:
-            ModelError: it is damaged, or does not say of which network and patients it is; then the bundle's folder does.
+            ModelError: it is damaged, or does not say of which network and patients it is: the bundle's folder does.
         """
         try:
             with safe_open(path, framework="pt") as weights:
@@ -78,7 +92,7 @@ class Bundle:
             raise ModelError(f"{path} is no file of weights: {error}") from error
         if told is None:
             raise ModelError(
-                f"{path} does not say which network it is of, and which patients shaped it: name the folder of its bundle"
+                f"{path} does not say which network it is of, and which patients shaped it: name its bundle's folder"
             )
         return cls._described(path, *json.loads(told))
 
@@ -91,6 +105,8 @@ class Bundle:
             known = json.loads(facts)
             threshold, seen = float(known["threshold"]), known["seen"]
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
+            own = known.get("class_thresholds")  # absent where one threshold holds for all
+            class_thresholds = None if own is None else tuple(float(one) for one in own)
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{weights.parent} is described in another way than this cellscan reads: {error}"
@@ -100,7 +116,7 @@ class Bundle:
             network.load_state_dict(load_file(weights))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"{weights} does not fit the network of its experiment: {error}") from error
-        return cls(config, network.eval(), threshold, Seen(patients, volumes))
+        return cls(config, network.eval(), threshold, Seen(patients, volumes), class_thresholds)
 
 
 def _without_download(config: ExperimentConfig) -> ExperimentConfig:

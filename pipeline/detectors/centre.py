@@ -15,8 +15,9 @@ from pipeline.datasets.samples import Objects
 from pipeline.detectors.backbones import group_norm, make_backbone
 from pipeline.detectors.detector import Candidates, Count, Detector, Loss, View, at_least_one, check_level
 from pipeline.detectors.losses import detection_loss
-from pipeline.detectors.maps import Maps
+from pipeline.detectors.maps import Maps, averaged
 from pipeline.detectors.shapes import StarShape, shape_of
+from pipeline.detectors.turns import UPRIGHT, Turn
 
 # Score of every location before training: objects are rare (RetinaNet, arXiv 1708.02002, section 3.3).
 _PRIOR = 0.02
@@ -88,6 +89,21 @@ class CentreDetector(Detector[Maps]):
     def candidates(self, output: Maps, views: Sequence[View], score_floor: float) -> list[Candidates]:
         """The peaks: locations whose score none of their neighbours exceeds."""
         return [self._peaks(output, number, view, score_floor) for number, view in enumerate(views)]
+
+    def look(
+        self, image: torch.Tensor, views: Sequence[View], score_floor: float, turns: Sequence[Turn] = (UPRIGHT,)
+    ) -> list[Candidates]:
+        """As in `Detector`; what is said of one place in all turns is averaged: probabilities of scores and classes,
+        and distances."""
+        if tuple(turns) == (UPRIGHT,):
+            return self.candidates(self(image), views, score_floor)
+        said = [self._turned_back(self(turn.of(image, self.dims)), turn) for turn in turns]
+        return self.candidates(averaged(said), views, score_floor)
+
+    def _turned_back(self, maps: Maps, turn: Turn) -> Maps:
+        order = turn.rays(self.shape.rays) if isinstance(self.shape, StarShape) else turn.sides(self.dims)
+        score, classes, distances = (turn.back(one, self.dims) for one in (maps.score, maps.classes, maps.distances))
+        return Maps(score, classes, distances[:, order])
 
     def logits(self, output: Maps) -> tuple[torch.Tensor, ...]:
         return (output.score,)

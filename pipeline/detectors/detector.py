@@ -5,7 +5,7 @@ Training asks for a loss, inference for the candidates of a window, explanation 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.datasets.samples import Objects
 from pipeline.detectors.backbones import Backbone, Stride
+from pipeline.detectors.turns import UPRIGHT, Turn
 from pipeline.errors import ModelError
 
 Output = TypeVar("Output")
@@ -44,6 +45,17 @@ class View:
     start: tuple[int, ...]
     shape: tuple[int, ...]
 
+    def turned(self, turn: Turn, window: tuple[int, ...]) -> "View":
+        """The place of a window of ``window`` voxels in the image that is turned as the window is.
+
+        ``start`` may then be below 0, where the window reached beyond the image's end.
+        """
+        axes = turn.axes(len(window))
+        start, shape = [self.start[axis] for axis in axes], tuple(self.shape[axis] for axis in axes)
+        for axis in turn.flips:
+            start[axis] = shape[axis] - start[axis] - window[axes[axis]]
+        return View(tuple(start), shape)
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -66,6 +78,25 @@ class Candidates:
         """Those that a bool mask ``(n,)`` is true of."""
         there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
         return Candidates(**{name: value[keep] for name, value in there.items()})
+
+    def turned_back(self, turn: Turn, shape: tuple[int, ...]) -> "Candidates":
+        """Found in the turned image, on the image of ``shape`` voxels as it is."""
+        axes = turn.axes(len(shape))
+        flipped = torch.tensor([axis in turn.flips for axis in range(len(shape))], device=self.at.device)
+        last = torch.tensor([shape[axis] - 1 for axis in axes], dtype=self.at.dtype, device=self.at.device)
+
+        def back(places: torch.Tensor) -> torch.Tensor:
+            return torch.where(flipped, last - places, places)[..., axes]
+
+        lower, upper = torch.where(flipped, self.upper, self.lower), torch.where(flipped, self.lower, self.upper)
+        outlines = None if self.outlines is None else back(self.outlines)
+        return replace(self, at=back(self.at), lower=back(lower), upper=back(upper), outlines=outlines)
+
+    @classmethod
+    def together(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """One after the other."""
+        given = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        return cls(**{name: torch.cat(values) for name, values in given.items() if values[0] is not None})
 
 
 class Detector(nn.Module, ABC, Generic[Output]):
@@ -105,6 +136,34 @@ class Detector(nn.Module, ABC, Generic[Output]):
     @abstractmethod
     def candidates(self, output: Output, views: Sequence[View], score_floor: float) -> list[Candidates]:
         """All objects with a score of at least ``score_floor`` that begin inside the image, one entry a window."""
+
+    def look(
+        self, image: torch.Tensor, views: Sequence[View], score_floor: float, turns: Sequence[Turn] = (UPRIGHT,)
+    ) -> list[Candidates]:
+        """The candidates of a batch of windows, each seen in all ``turns``.
+
+        Here those of all turns are pooled: suppression then keeps the highest score of what several turns show. Kinds
+        that can, average what they say before they take candidates from it.
+
+        Args:
+            image: as for `forward`; with a swap in ``turns``, its edges i and j are multiples of either's stride.
+            views: the place of each window.
+            score_floor: see `candidates`.
+            turns: flips and quarter turns, `UPRIGHT` among them or not.
+        """
+        window, parts = tuple(image.shape[2:]), []
+        for turn in turns:
+            places = [view.turned(turn, window) for view in views]
+            found = self.candidates(self(turn.of(image, self.dims)), places, score_floor)
+            pairs = zip(found, views, strict=True)
+            parts.append([self._inside(one.turned_back(turn, view.shape), view) for one, view in pairs])
+        return [Candidates.together(of_window) for of_window in zip(*parts, strict=True)]
+
+    def _inside(self, found: Candidates, view: View) -> Candidates:
+        """Without those that begin beyond the image's end: turned, they seemed to begin before its start."""
+        last = torch.tensor(view.shape, device=found.at.device) - 1
+        half = (torch.tensor(self.stride, dtype=found.at.dtype, device=found.at.device) - 1) / 2
+        return found[(found.at - half <= last).all(dim=1)]
 
     @abstractmethod
     def logits(self, output: Output) -> tuple[torch.Tensor, ...]:

@@ -138,7 +138,7 @@ def translation_report(
     The work is counted in voxels and not in seconds, so that the same version and cases give the same figures
     everywhere. Cases with annotated objects come first, in the order given.
     """
-    detector = VolumeDetector(bundle, device)
+    detector = VolumeDetector(bundle.plain, device)
     reach, budget = half_field(detector.network), _budget(bundle.config)
     reports: list[TranslationReport] = []
     chosen = sorted(cases, key=lambda case: not (~case.annotations.ignore).any())[:_MOST_CASES]

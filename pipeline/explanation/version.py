@@ -114,7 +114,7 @@ def explain_cases(
             progress(next(parts), 4, f"explaining, {what}")
 
     begin("detecting")
-    detector = VolumeDetector(bundle, device)
+    detector = VolumeDetector(bundle.plain, device)
     examined = [_examine(detector, case) for case in _chosen(cases)]
     begin("saliency")
     hit = _explained(detector, [(one, index) for one in examined for index, _ in one.hits])

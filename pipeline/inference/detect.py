@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,10 +11,14 @@ from pipeline.config.detector import InferenceConfig
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
 from pipeline.detections import Detections
+from pipeline.detections.class_scale import with_one_threshold
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import Candidates, Detector, View
+from pipeline.detectors.fused import fused
+from pipeline.detectors.turns import turns_of
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
+from pipeline.inference.half import HalfPrecision, autocast
 from pipeline.inference.scoring import scored_case
 from pipeline.inference.suppression import suppress, suppress_outlines
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
@@ -26,12 +31,18 @@ _CORE_MARGIN = 1.0
 
 
 class VolumeDetector:
-    """A network ready to detect: on a device, in evaluation form."""
+    """A network ready to detect: on a device, in evaluation form.
+
+    ``network`` is the bundle's own; what runs is the same with its batch norms folded.
+    """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.config, self.threshold = bundle.config, bundle.threshold
+        self.class_thresholds = bundle.class_thresholds
+        self._half = HalfPrecision(bundle.threshold) if bundle.config.inference.precision == "auto" else None
         self.device = torch.device(resolve_device(device))
         self.network = bundle.network.to(self.device).eval()
+        self._running = fused(self.network)
 
     def detect(self, image: Image, grid: Grid, volume_id: str) -> Detections:
         """Detect on one volume.
@@ -42,11 +53,19 @@ class VolumeDetector:
             volume_id: carried through.
 
         Returns:
-            Every detection with a score of at least ``inference.score_floor``, on ``grid``.
+            Every detection with a score of at least ``inference.score_floor``, on ``grid``; where each class has a
+            threshold of its own, scores are then changed as by `with_one_threshold`.
         """
         working = Grid.of_pixels(grid.shape) if self.config.data.in_pixels else grid
         prepared = prepare(image, working, self.config.preprocessing)
-        found = detect_prepared(self.network, self.config, prepared.image, prepared.grid, working, volume_id)
+
+        def found_in(half: bool) -> Detections:
+            with autocast(self.device, half):
+                return detect_prepared(self._running, self.config, prepared.image, prepared.grid, working, volume_id)
+
+        found = self._half.detect(partial(found_in, False), partial(found_in, True)) if self._half else found_in(False)
+        if self.class_thresholds is not None:
+            found = with_one_threshold(found, self.class_thresholds, self.threshold)
         return found if working is grid else replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, grid))
 
 
@@ -72,6 +91,7 @@ def detect_prepared(
 ) -> Detections:
     """Detect on network input ``(channel, i, j[, k])`` lying on ``network_grid``; results are on ``grid``."""
     inference = config.inference
+    turns = turns_of(config)
     plan = plan_windows(tuple(image.shape[1:]), inference.window, inference.overlap, network.coarsest_stride)
     device = next(network.parameters()).device
     padded = pad_to(image.to(device=device, dtype=torch.float32), plan.padded)
@@ -80,7 +100,7 @@ def detect_prepared(
             _owned(found, plan.cores[number], network.stride)
             for batch, numbers in _batches(padded, plan, inference.batch_size)
             for found, number in zip(
-                network.candidates(network(batch), _views(plan, numbers, network_grid), inference.score_floor),
+                network.look(batch, _views(plan, numbers, network_grid), inference.score_floor, turns),
                 numbers,
                 strict=True,
             )

@@ -52,7 +52,7 @@ def neighbours(centre: Points, size: Edges, iou: float, distance: float) -> Iter
 
 
 def _reach(one: Edges, other: Edges, iou: float) -> np.ndarray:
-    """How far apart, along each axis ``(d,)``, centres of boxes may be whose edges are at most ``one`` and ``other``."""
+    """How far apart along each axis ``(d,)`` centres may be, of boxes with edges of at most ``one`` and ``other``."""
     if iou > 0.5:  # the bound is then highest where both are like the smaller
         return (1 - iou) * np.minimum(one, other)
     return (one + other) / 2 - iou * np.maximum(one, other)

@@ -91,7 +91,7 @@ def explain_version(
     loaded = _one_scan(bundle.config.data, path, settings)
     image = np.asarray(loaded.image[...])
     begin(1)
-    detector = VolumeDetector(bundle, settings.device)
+    detector = VolumeDetector(bundle.plain, settings.device)
     found = detector.detect(image, loaded.grid, loaded.volume_id)
     _check_number(number, len(found))
     scan = NetworkScan.of(image, loaded.grid, bundle.config)

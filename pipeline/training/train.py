@@ -18,6 +18,7 @@ from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.detectors.detector import Detector
 from pipeline.detectors.transfer import transfer
 from pipeline.errors import DatasetError
+from pipeline.evaluation.class_thresholds import choose_class_thresholds
 from pipeline.evaluation.evaluate import choose_threshold
 from pipeline.inference.detect import VolumeDetector, resolve_device, score_cases
 from pipeline.progress import Progress
@@ -205,4 +206,7 @@ def _choose(
     network.load_state_dict(state)
     draft = Bundle(config, network.eval(), 0.5, seen)
     scored = score_cases(VolumeDetector(draft, settings.device), split.validation, progress)
-    return Bundle(config, network, choose_threshold(scored, config.evaluation), seen)
+    threshold, own = choose_threshold(scored, config.evaluation), None
+    if config.evaluation.threshold == "per_class" and len(config.data.classes) > 1:
+        own = choose_class_thresholds(scored, config.evaluation, config.data.classes, threshold)
+    return Bundle(config, network, threshold, seen, own)

@@ -224,3 +224,15 @@ def test_an_object_at_the_far_border_is_not_lost(size, spot):
         image, Grid.of_pixels((size, size)), "v"
     )
     assert len(found) == 1
+
+
+def test_a_class_with_a_threshold_of_its_own_is_told_by_the_common_one():
+    config, grid = tiny_2d(), Grid.of_pixels((40, 40))
+    image = np.zeros((1, 40, 40), np.uint8)
+    image[0, 10, 20] = 200  # scores the logistic function of 6, 0.99753
+    for own, expected in ((0.999, 0.5 * 0.99753 / 0.999), (0.9, 0.5 + 0.5 * 0.09753 / 0.1)):
+        bundle = Bundle(config, FindsMarks(config), 0.5, class_thresholds=(own,))
+        found = VolumeDetector(bundle, "cpu").detect(image, grid, "v")
+        assert found.scores == pytest.approx([expected], abs=1e-4)
+        plain = VolumeDetector(bundle.plain, "cpu").detect(image, grid, "v")
+        assert plain.scores == pytest.approx([0.99753], abs=1e-4)
