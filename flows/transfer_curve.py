@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.artifacts import show_curve, show_evaluation
+from flows.artifacts import show_curve
 from flows.parameters import Experiment
 from flows.retry import tracked_stage
 from flows.surroundings import progress
@@ -20,12 +20,9 @@ _SHARES = [0.05, 0.1, 0.25, 0.5, 1.0]
 
 @tracked_stage("train one of a curve")
 def _train(config: ExperimentConfig, parent: str) -> str:
-    from pipeline.stages.pictures import metrics_picture
     from pipeline.stages.train import train_version
 
-    trained = train_version(config, Settings.from_environment(), progress(), parent, shift=False)
-    show_evaluation(trained.evaluation, metrics_picture(trained.evaluation))
-    return trained.spec
+    return train_version(config, Settings.from_environment(), progress(), parent, shift=False).spec
 
 
 @flow(name="transfer_curve")
