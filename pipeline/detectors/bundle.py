@@ -68,7 +68,7 @@ class Bundle:
         """Read a file of weights that `save` wrote, wherever it is now.
 
         Raises:
-            ModelError: it is damaged, or does not say of which network and patients it is; then the bundle's folder does.
+            ModelError: it is damaged, or does not say of which network and patients it is: the bundle's folder does.
         """
         try:
             with safe_open(path, framework="pt") as weights:
@@ -77,7 +77,7 @@ class Bundle:
             raise ModelError(f"{path} is no file of weights: {error}") from error
         if told is None:
             raise ModelError(
-                f"{path} does not say which network it is of, and which patients shaped it: name the folder of its bundle"
+                f"{path} does not say which network it is of, and which patients shaped it: name its bundle's folder"
             )
         return cls._described(path, *json.loads(told))
 

@@ -66,7 +66,7 @@ class CentreBoxDetector(nn.Module):
         # Channels last, in 2D and 3D: a training step of crc/dsb/lidc takes 243/184/287 ms instead of 318/219/418, in
         # bf16 219/134/214 ms (2 cores with avx512_bf16, torch 2.13).
         self.memory_format = torch.channels_last if dims == 2 else torch.channels_last_3d
-        self.to(memory_format=self.memory_format)
+        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Backbone features, finest first, for showing what the network sees."""

@@ -11,6 +11,7 @@ import torch
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.prepared import PreparedCase
 from pipeline.datasets.samples import collate
+from pipeline.datasets.sampling import PatchDataset
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import Bundle, seeded_network
@@ -22,7 +23,7 @@ from pipeline.inference.detect import VolumeDetector, resolve_device, score_case
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.training.diary import Diary, OnEpoch, epochs_in, history, write
-from pipeline.training.fit import Fit, patches_of, total_steps, training_module
+from pipeline.training.fit import Fit, total_steps, training_module
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.prepared import prepare_cases
 from pipeline.training.ranks import Rank
@@ -101,7 +102,8 @@ def train(
         **told,
     }
     seconds = diary.total("seconds")
-    finished = {"best_epoch": best_epoch, "seconds": seconds, "resumed_from": resumed_from, "facts": facts}
+    finished: dict[str, Any] = {"best_epoch": best_epoch, "seconds": seconds, "resumed_from": resumed_from}
+    finished["facts"] = facts
     write(folder / _FINISHED, finished)
     return TrainingResult(folder / "bundle", tuple(diary.history), reused=False, **finished)
 
@@ -168,7 +170,7 @@ def _first_loss(
 
     def loss() -> torch.Tensor:
         module = training_module(config, network.to(device), prepared, Rank()).train()
-        dataset = patches_of(config, prepared, Rank()).dataset
+        dataset = PatchDataset(prepared, config)
         first = collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))])
         return module.loss(first.to(device))
 

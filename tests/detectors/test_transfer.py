@@ -85,7 +85,7 @@ def test_a_backbone_with_another_decoder_is_enough_of_a_start():
 
 
 def test_weights_of_another_network_are_not_taken_for_a_start():
-    with pytest.raises(ModelError, match="0% of the backbone fits the weights to start from"):
+    with pytest.raises(ModelError, match="only 1% of the backbone fits the weights to start from"):
         transfer(bundle(tiny_3d()), seeded_network(tiny_2d()), tiny_2d())
 
 
