@@ -16,8 +16,8 @@ def class_weights(
 ) -> torch.Tensor | None:
     """``(classes,)``, 1 on average over the objects; a class without any has 1.
 
-    ``effective`` is 1 over the effective number ``(1 - b^n) / (1 - b)`` with b = 0.999 (Cui et al. 2019, arXiv 1901.05555,
-    eq. 2), ``inverse_sqrt`` 1 over the root of the number.
+    ``effective`` is 1 over the effective number ``(1 - b^n) / (1 - b)`` with b = 0.999 (Cui et al. 2019, arXiv
+    1901.05555, eq. 2), ``inverse_sqrt`` 1 over the root of the number.
     """
     if weighting == "none" or classes == 1:
         return None

@@ -41,7 +41,7 @@ class StepGuard:
 
     @torch.no_grad()
     def clip(self, optimiser: torch.optim.Optimizer, norm: float) -> None:
-        """Clip the gradients to a common ``norm``, and have ``optimiser`` leave the step out if theirs is not finite."""
+        """Clip the gradients to a common ``norm``; have ``optimiser`` leave the step out if theirs is not finite."""
         finite = torch.nn.utils.clip_grad_norm_(self._parameters, norm).isfinite()
         self.applied = finite.float()
         self.skipped = self.skipped + (1.0 - self.applied)

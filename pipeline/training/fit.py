@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
@@ -25,10 +26,10 @@ from pipeline.detectors.detector import Detector
 from pipeline.settings import Settings
 from pipeline.training.average import MovingAverage
 from pipeline.training.classes import class_weights
-from pipeline.training.diary import Diary, SaveLast
+from pipeline.training.diary import Diary, SaveLast, epochs_in
 from pipeline.training.module import VALIDATION_METRIC, DetectorTraining, only_case
 from pipeline.training.prepared import prepare_cases
-from pipeline.training.ranks import Placed, Rank, ShareSampler
+from pipeline.training.ranks import Rank, ShareSampler
 from pipeline.training.stopping import Patience
 
 
@@ -72,10 +73,12 @@ class Fit:
         )
         decay = self.config.training.average_decay
         averaging = [MovingAverage(decay)] if decay > 0 else []
-        with quiet():
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.training_seed)
             module = training_module(self.config, network, prepared, rank)
             trainer = self._trainer([*averaging, patience, best, diary, SaveLast(self.last)], rank)
-            loaders = patches_of(self.config, prepared, rank), _cases(self.split.validation, rank)
+            patches = _patches(self.config, prepared, rank, epochs_in(self.last) or 0)
+            loaders = patches, _cases(self.split.validation, rank)
             try:
                 trainer.fit(module, *loaders, ckpt_path=self.last if self.last.exists() else None, weights_only=True)
             except SystemExit as stop:  # what Lightning makes of Ctrl-C; the caller is to know what it was
@@ -88,7 +91,7 @@ class Fit:
             max_epochs=training.max_epochs,
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=gpus if device.type == "cuda" else rank.count,
-            strategy=DDPStrategy(cluster_environment=Placed(rank)) if rank.count > 1 else "auto",
+            strategy=DDPStrategy(cluster_environment=_Placed(rank)) if rank.count > 1 else "auto",
             sync_batchnorm=rank.count > 1 and device.type == "cuda",
             use_distributed_sampler=False,  # shares are dealt by number, see `ShareSampler`
             precision="bf16-mixed" if self.precision == "bf16" else "32-true",
@@ -114,12 +117,14 @@ def total_steps(config: ExperimentConfig) -> int:
     return -(-config.sampling.samples_per_epoch // config.training.batch_size) * config.training.max_epochs
 
 
-def patches_of(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: Rank) -> "DataLoader[Batch]":
+def _patches(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: Rank, epoch: int) -> "DataLoader[Batch]":
     dataset = PatchDataset(prepared, config)
+    numbers = NumberSampler(len(dataset))
+    numbers.set_epoch(epoch)  # Lightning does so after workers have begun on the first epoch's batches
     workers = config.training.workers
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # of patches, which are collated to batches
-        batch_sampler=ShareSampler(NumberSampler(len(dataset)), config.training.batch_size, rank),
+        batch_sampler=ShareSampler(numbers, config.training.batch_size, rank),
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -142,6 +147,47 @@ class _Cases(Dataset[Case | None]):
 
     def __getitem__(self, number: int) -> Case | None:
         return self.cases[number]
+
+
+class _Placed(ClusterEnvironment):
+    """Tells Lightning that the processes are there, and which one this is. The group is joined already."""
+
+    def __init__(self, rank: Rank) -> None:
+        self.rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        raise AssertionError("the process group was not joined")
+
+    @property
+    def main_port(self) -> int:
+        raise AssertionError("the process group was not joined")
+
+    @staticmethod
+    def detect() -> bool:
+        return False
+
+    def world_size(self) -> int:
+        return self.rank.count
+
+    def set_world_size(self, size: int) -> None:
+        pass
+
+    def global_rank(self) -> int:
+        return self.rank.number
+
+    def set_global_rank(self, rank: int) -> None:
+        pass
+
+    def local_rank(self) -> int:
+        return self.rank.local
+
+    def node_rank(self) -> int:
+        return 0
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment
 from torch import distributed
 from torch.utils.data import Sampler
 
@@ -74,44 +73,3 @@ class ShareSampler(Sampler[list[int]]):
         numbers = list(self.sampler)
         for first in range(0, len(numbers), self.batch_size):
             yield numbers[first : first + self.batch_size][self.rank.number :: self.rank.count]
-
-
-class Placed(ClusterEnvironment):
-    """Tells Lightning that the processes are there, and which one this is. The group is joined already."""
-
-    def __init__(self, rank: Rank) -> None:
-        self.rank = rank
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    @property
-    def main_address(self) -> str:
-        raise AssertionError("the process group was not joined")
-
-    @property
-    def main_port(self) -> int:
-        raise AssertionError("the process group was not joined")
-
-    @staticmethod
-    def detect() -> bool:
-        return False
-
-    def world_size(self) -> int:
-        return self.rank.count
-
-    def set_world_size(self, size: int) -> None:
-        pass
-
-    def global_rank(self) -> int:
-        return self.rank.number
-
-    def set_global_rank(self, rank: int) -> None:
-        pass
-
-    def local_rank(self) -> int:
-        return self.rank.local
-
-    def node_rank(self) -> int:
-        return 0

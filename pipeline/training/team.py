@@ -1,7 +1,7 @@
 """Start the other processes of a training, or find those that torchrun started, and tell them what to do.
 
-The leader (rank 0) is the process that the user started, with its screen and its MLflow run. It makes a store in memory,
-joins it with the others, and puts the job there; the others (`follow`) take it, train along, and say how they ended.
+The leader (rank 0) is the process that the user started, with its screen and its MLflow run. It makes a store in
+memory and puts the job there; the others (`follow`) take it, train along, and say how they ended.
 """
 
 import os
@@ -27,6 +27,7 @@ from pipeline.training.ranks import Rank
 _JOB, _HOST = "job", "127.0.0.1"
 _LONG = timedelta(days=30)  # the leader may take in an archive before it trains
 _START = timedelta(minutes=5)
+_DYING = timedelta(seconds=5)
 _NOTHING = b""
 
 Job = Callable[[Rank], None]
@@ -78,7 +79,7 @@ def leading(count: int, device: torch.device, job: Job) -> Iterator[Rank]:
         yield Rank()
         return
     with tempfile.TemporaryDirectory(prefix="cellscan-") as logs, _started(count, Path(logs)) as (store, others):
-        store.set(_JOB, pickle.dumps((job, device.type)))
+        store.set(_JOB, pickle.dumps((job, device.type)))  # type: ignore[arg-type]  # bytes are taken too
         threads = _fewer_threads(count)
         try:
             _join(store, Rank(0, count, 0), device.type)
@@ -99,7 +100,7 @@ def release() -> None:
     if under_torchrun() and not follows():
         store = _of_torchrun()
         if not store.check([_JOB]):
-            store.set(_JOB, _NOTHING)
+            store.set(_JOB, _NOTHING)  # type: ignore[arg-type]
 
 
 def follow(store: distributed.Store | None = None, rank: Rank | None = None) -> None:
@@ -163,7 +164,7 @@ def _told(logs: Path, others: list["subprocess.Popen[bytes]"]) -> str | None:
     """The error of the first other process that failed, whole."""
     for number, other in enumerate(others, start=1):
         with suppress(subprocess.TimeoutExpired):
-            other.wait(_START.total_seconds() / 10)
+            other.wait(_DYING.total_seconds())
         if other.returncode:
             return (logs / f"{number}.log").read_text(encoding="utf-8", errors="replace").strip() or (
                 f"process {number} ended with {other.returncode} and said nothing"

@@ -103,7 +103,8 @@ def train(
         **told,
     }
     seconds = diary.total("seconds")
-    finished = {"best_epoch": best_epoch, "seconds": seconds, "resumed_from": resumed_from, "facts": facts}
+    finished: dict[str, Any] = {"best_epoch": best_epoch, "seconds": seconds, "resumed_from": resumed_from}
+    finished["facts"] = facts
     write(folder / _FINISHED, finished)
     return TrainingResult(
         folder / "bundle", tuple(diary.history), best_epoch, seconds, resumed_from, reused=False, facts=facts

@@ -56,7 +56,7 @@ COMMANDS = {
     "rollback": ["name", "as_json", "home", "verbose"],
     "run": ["experiment", "overrides", "archive", "out", "policy", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
-    "train": ["experiment", "overrides", "folds", "seeds", "as_json", "home", "verbose"],
+    "train": ["experiment", "overrides", "folds", "seeds", "devices", "as_json", "home", "verbose"],
     "transfer-curve": [
         *("experiment", "overrides", "source", "shares", "seeds", "steps_by_data", "as_json", "home", "verbose"),
     ],

@@ -1,6 +1,13 @@
 """Several processes learn what one learns."""
 
 import dataclasses
+import operator
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +17,11 @@ from pipeline.datasets.split import split_cases
 from pipeline.detectors.bundle import Bundle
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training.ranks import Rank, ShareSampler
-from pipeline.training.team import leading, process_count
+from pipeline.training.team import follows, leading, process_count
 from pipeline.training.train import train
 from tests.experiments import tiny_2d
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path, settings, volumes):
@@ -44,14 +53,36 @@ def test_a_batch_too_small_for_all_is_refused():
 
 def test_the_error_of_another_process_is_shown_whole():
     with (
-        pytest.raises(ModelError, match="ZeroDivisionError: division by zero"),
-        leading(2, torch.device("cpu"), fails) as rank,
+        pytest.raises(ModelError, match="bad operand type for unary -: 'Rank'"),
+        leading(2, torch.device("cpu"), operator.neg) as rank,
     ):
         rank.mean(torch.ones(1))
 
 
-def fails(rank: Rank) -> None:
-    1 / 0  # noqa: B018
+def test_processes_that_torchrun_started_join(monkeypatch, settings):
+    place = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place["MASTER_PORT"] = str(free.getsockname()[1])
+    for name, value in (place | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    assert not follows()
+    other = subprocess.Popen(
+        [sys.executable, "-c", "from pipeline.training.team import follow, follows; assert follows(); follow()"],
+        env=os.environ | place | {"RANK": "1", "LOCAL_RANK": "1"},
+        cwd=ROOT,
+    )
+    count = process_count(settings, torch.device("cpu"))
+    with leading(count, torch.device("cpu"), partial(Rank.mean, value=torch.tensor([1.0]))) as rank:
+        assert rank.mean(torch.tensor([3.0])).tolist() == [2.0]
+    assert other.wait(60) == 0
+
+
+def test_several_machines_are_refused(monkeypatch, settings):
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="4 processes, 2 here"):
+        process_count(settings, torch.device("cpu"))
 
 
 def test_all_gpus_are_none_on_a_cpu(settings):

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from pipeline.config import ExperimentConfig
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import split_cases
 from pipeline.detectors.bundle import Bundle
@@ -11,8 +12,8 @@ from pipeline.evaluation import primary_value
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.training.module import rate_at
 from pipeline.training.train import train
-from tests.experiments import tiny_2d
-from tests.phantoms import field_of_cells
+from tests.experiments import tiny_2d, tiny_star
+from tests.phantoms import field_of_cells, field_with_masks
 
 
 def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
@@ -26,9 +27,15 @@ def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
     assert all(bundle.seen.holds(case) for case in split.train + split.validation)
 
 
-def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, volumes):
-    config = tiny_2d(max_epochs=4)
-    split = split_cases(config.data, volumes, 0)
+def on_workers() -> ExperimentConfig:
+    """As much as a training can hold beside weights: outlines, a chosen precision, worker processes, patience."""
+    raw = tiny_star(max_epochs=4, precision="auto", workers=1, patience=4, class_weighting="effective").model_dump()
+    return ExperimentConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize("config", [tiny_2d(max_epochs=4), on_workers()], ids=["boxes", "outlines on workers"])
+def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, config):
+    split = split_cases(config.data, [field_with_masks(tmp_path, seed) for seed in range(6)], 0)
     whole = train(config, split, tmp_path / "whole", settings)
 
     class Killed(BaseException):
@@ -40,12 +47,16 @@ def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_
 
     with pytest.raises(Killed):
         train(config, split, tmp_path / "broken", settings, on_epoch=die)
+    torch.manual_seed(123)  # another process would be in another state
     told = []
     resumed = train(config, split, tmp_path / "broken", settings, on_epoch=lambda epoch, _: told.append(epoch))
     assert resumed.resumed_from is not None
     assert told == [3, 4]
     one, other = (Bundle.load(r.bundle_folder).network.state_dict() for r in (whole, resumed))
     assert all(torch.equal(one[name], other[name]) for name in one)
+    last, again = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "broken"))
+    assert all(torch.equal(value, again["current_model_state"][n]) for n, value in last["current_model_state"].items())
+    assert torch.equal(last["random_state"], again["random_state"])
     assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4]
 
 
