@@ -34,12 +34,18 @@ def test_shipped_experiment_steps_on_a_patch_with_an_object_and_one_without(path
     shape = [2 * step for step in network.coarsest_stride]
     starred = isinstance(config.detector.outline, StarOutline)
     lower, upper = torch.full((1, dims), 1.5), torch.full((1, dims), 5.5)
-    there = Objects(lower, upper, torch.tensor([0]), torch.tensor([False]), _square(shape) if starred else None)
+    there = Objects(
+        *(lower, upper, torch.tensor([0]), torch.tensor([False])),
+        _square(shape) if starred else None,
+        torch.tensor([1.0]) if config.data.grade else None,
+    )
     none = Objects(
-        lower[:0], upper[:0], there.labels[:0], there.ignore[:0], torch.zeros(shape).int() if starred else None
+        *(lower[:0], upper[:0], there.labels[:0], there.ignore[:0]),
+        torch.zeros(shape).int() if starred else None,
+        torch.tensor([]) if config.data.grade else None,
     )
     loss = network.loss(network(torch.randn(2, config.preprocessing.channels, *shape)), [there, none])
-    (loss.score + loss.box + loss.label).backward()
+    (loss.score + loss.box + loss.label + (0 if loss.grade is None else loss.grade)).backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
