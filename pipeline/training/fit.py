@@ -128,14 +128,21 @@ def _patches(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: R
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
+        generator=_unused(),
     )
+
+
+def _unused() -> torch.Generator:
+    """Loaders draw a seed that nothing here uses: not from the global generator, whose state is the training's."""
+    return torch.Generator()
 
 
 def _cases(cases: Sequence[Case], rank: Rank) -> "DataLoader[Case | None]":
     """This rank's validation cases, dealt in turn; as many as any other's, so that all of them end together."""
     own: list[Case | None] = list(cases[rank.number :: rank.count])
     most = -(-len(cases) // rank.count)
-    return DataLoader(_Cases([*own, *[None] * (most - len(own))]), batch_size=1, collate_fn=only_case)
+    dataset = _Cases([*own, *[None] * (most - len(own))])
+    return DataLoader(dataset, batch_size=1, collate_fn=only_case, generator=_unused())
 
 
 class _Cases(Dataset[Case | None]):

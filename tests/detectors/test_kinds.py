@@ -105,7 +105,11 @@ def test_logits_and_boxes_are_of_the_same_places_and_candidates_are_among_them(c
     said = torch.cat([level[1].flatten() for level in logits]).sigmoid()
     lower, upper = (torch.cat(sides) for sides in zip(*boxes, strict=True))
     for n in range(0, len(found.scores), 7):
-        same = (said == found.scores[n]) & (lower == found.lower[n]).all(1) & (upper == found.upper[n]).all(1)
+        same = (
+            torch.isclose(said, found.scores[n], rtol=1e-5, atol=0)
+            & (lower == found.lower[n]).all(1)
+            & (upper == found.upper[n]).all(1)
+        )
         assert same.any()
 
 
