@@ -103,7 +103,8 @@ class CentreDetector(Detector[Maps]):
     def _turned_back(self, maps: Maps, turn: Turn) -> Maps:
         order = turn.rays(self.shape.rays) if isinstance(self.shape, StarShape) else turn.sides(self.dims)
         score, classes, distances = (turn.back(one, self.dims) for one in (maps.score, maps.classes, maps.distances))
-        return Maps(score, classes, distances[:, order])
+        grade = None if maps.grade is None else turn.back(maps.grade, self.dims)
+        return Maps(score, classes, distances[:, order], grade)
 
     def logits(self, output: Maps) -> tuple[torch.Tensor, ...]:
         return (output.score,)

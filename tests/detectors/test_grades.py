@@ -11,6 +11,7 @@ from pipeline.datasets.samples import Objects
 from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.detectors.detector import Candidates, View
 from pipeline.detectors.grades import Answers, grade_loss
+from pipeline.detectors.turns import UPRIGHT, Turn
 from pipeline.geometry import Grid
 from pipeline.inference.detect import VolumeDetector
 from tests.experiments import tiny_2d, tiny_graded, tiny_star
@@ -103,6 +104,18 @@ def test_chosen_candidates_keep_their_grades():
     kept = some[torch.tensor([True, False, True])]
     assert kept.grades.tolist() == pytest.approx([0.6, 0.8])
     assert kept.outlines is None
+
+
+def test_grades_of_all_turns_are_averaged():
+    network = seeded_network(tiny_graded()).eval()
+    image, views = torch.rand(1, 1, 16, 24), [View((0, 0), (16, 24))]
+    with torch.no_grad():
+        (found,) = network.look(image, views, 0.001, [UPRIGHT, Turn(flips=(0,))])
+        upright, turned = (torch.sigmoid(network(one).grade[0]) for one in (image, image.flip(2)))
+    mean = (upright + turned.flip(0)) / 2
+    at = ((found.at - 0.5) / torch.tensor(network.stride)).round().long()
+    assert len(at) > 0
+    assert torch.allclose(found.grades, mean[at[:, 0], at[:, 1]], atol=1e-6)
 
 
 @pytest.mark.parametrize("config", [tiny_2d(), tiny_graded()], ids=["plain", "graded"])
