@@ -19,6 +19,7 @@ from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
 
 FIELDS = 9
+EPOCHS = 30  # as many as leave time for two signals
 SCANS = 40  # enough that detection is still at work when the kill arrives
 
 
@@ -42,7 +43,7 @@ def place(tmp_path_factory):
         Image.fromarray(np.asarray(scan.array)[0].T).save(root / "scans" / f"s{seed}.png")
     raw = tiny_2d().model_dump(mode="json")
     raw["data"] |= {"source": "fields", "classes": ["object"]}
-    raw["training"] |= {"max_epochs": 8}
+    raw["training"] |= {"max_epochs": EPOCHS}
     (root / "tiny.yaml").write_text(yaml.safe_dump(raw))
     unset = ("CELLSCAN_CATALOG_URL", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
@@ -93,7 +94,7 @@ def test_stopped_and_killed_training_continues_and_killed_detection_does_each_sc
     before = histories(root)
     trained = given_again(place, "train", "tiny.yaml")
     after = histories(root)
-    assert [row["epoch"] for row in after] == list(range(1, 9))
+    assert [row["epoch"] for row in after] == list(range(1, EPOCHS + 1))
     assert after[: len(before) - 1] == before[:-1]  # those epochs were not done again
     assert (trained["version"], trained["reused"]) == ("1", False)
     assert runs_by_status(root) == {"FINISHED": 1}
