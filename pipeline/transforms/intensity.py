@@ -16,8 +16,8 @@ def vary_intensity(image: torch.Tensor, drawn: Intensity) -> torch.Tensor:
     """
     if drawn.dye_gain is not None and drawn.dye_shift is not None:
         image = vary_stain(image, drawn.dye_gain, drawn.dye_shift)
-    if drawn.gamma != 1.0:
-        image = image.add(1.0).mul_(0.5).pow_(drawn.gamma).mul_(2.0).sub_(1.0)
+    if drawn.gamma != 1.0:  # resampling may leave a value a rounding below -1, of which there is no power
+        image = image.add(1.0).mul_(0.5).clamp_(min=0.0).pow_(drawn.gamma).mul_(2.0).sub_(1.0)
     if any(one != 1.0 for one in drawn.gain) or any(drawn.shift):
         each = (-1, *(1,) * (image.ndim - 1))
         image = image.mul(torch.tensor(drawn.gain).view(each))

@@ -36,6 +36,11 @@ def test_a_varied_patch_is_another_and_leaves_the_given_one_alone(drawn):
     assert torch.equal(varied, vary_intensity(image, intensity(**drawn)))
 
 
+def test_gamma_takes_a_value_a_rounding_below_the_range():
+    image = torch.tensor([[[-1.0000001, 0.0, 1.0]]])
+    assert vary_intensity(image, intensity(gamma=0.5)).flatten().tolist() == pytest.approx([-1.0, 2**0.5 - 1, 1.0])
+
+
 def test_gamma_leaves_both_ends_and_gain_stays_in_range():
     image = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 3)
     assert vary_intensity(image, intensity(gamma=2.0)).flatten().tolist() == [-1.0, -0.5, 1.0]
