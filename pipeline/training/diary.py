@@ -67,7 +67,8 @@ class Diary(Callback):
             score = row.get(VALIDATION_METRIC)
             shown = "" if score is None else f", validation {self.config.evaluation.primary} {score:.3f}"
             ends = f", no better in {self.patience.waited} validations: ends" if self.patience.over else ""
-            told = f"training, loss {row['loss']:.3f}{shown}{ends}"
+            left_out = f", steps skipped: {row['skipped_steps']:.0f}" if row["skipped_steps"] else ""
+            told = f"training, loss {row['loss']:.3f}{shown}{left_out}{ends}"
             self.progress(epoch, self.config.training.max_epochs, told)
 
 

@@ -12,9 +12,11 @@ from pipeline.datasets.samples import Batch, Objects, collate
 from pipeline.detectors.bundle import seeded_network
 from pipeline.errors import DatasetError
 from pipeline.training.average import MovingAverage
+from pipeline.training.diary import Diary
 from pipeline.training.finite import StepGuard, spoiling
 from pipeline.training.fit import quiet
 from pipeline.training.module import DetectorTraining
+from pipeline.training.stopping import Patience
 from tests.experiments import tiny_2d
 
 SPOILT = 2  # of the batches below
@@ -59,7 +61,7 @@ def lite() -> ExperimentConfig:
     return ExperimentConfig.model_validate(raw)
 
 
-def trained(config: ExperimentConfig, module_class: type[DetectorTraining], nan: bool, decay: float = 0.8):
+def trained(config: ExperimentConfig, module_class: type[DetectorTraining], nan: bool, decay: float = 0.8, *more):
     """Weights, average and module after six batches."""
     module = module_class(seeded_network(config), config, 6)
     average = MovingAverage(decay)
@@ -68,7 +70,7 @@ def trained(config: ExperimentConfig, module_class: type[DetectorTraining], nan:
         trainer = lightning.Trainer(
             max_epochs=1,
             accelerator="cpu",
-            callbacks=[average],
+            callbacks=[average, *more],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -89,6 +91,14 @@ def test_a_nan_in_one_batch_costs_that_step_and_nothing_else(config):
     assert all(map(torch.equal, average._average, expected._average))
     assert module.epoch_figures()["skipped_steps"] == 1.0
     assert module.epoch_figures()["loss"] > 0  # the mean of the five others
+
+
+@pytest.mark.parametrize("nan", [False, True])
+def test_skipped_steps_are_told(tmp_path, nan):
+    told = []
+    diary = Diary(tmp_path, tiny_2d(), Patience(0), progress=lambda done, total, what: told.append(what))
+    trained(tiny_2d(), DetectorTraining, nan, 0.8, diary)
+    assert [", steps skipped: 1" in what for what in told] == [nan]
 
 
 def test_without_a_nan_every_step_counts():
