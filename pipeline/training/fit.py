@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
+from pipeline.datasets.prefetch import PrefetchingLoader
 from pipeline.datasets.prepared import PreparedCase
-from pipeline.datasets.samples import Batch, collate
+from pipeline.datasets.samples import collate
 from pipeline.datasets.sampling import NumberSampler, PatchDataset
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import seeded_network
@@ -83,6 +84,8 @@ class Fit:
                 trainer.fit(module, *loaders, ckpt_path=self.last if self.last.exists() else None, weights_only=True)
             except SystemExit as stop:  # what Lightning makes of Ctrl-C; the caller is to know what it was
                 raise KeyboardInterrupt from stop
+            finally:
+                patches.close()
 
     def _trainer(self, callbacks: list[Callback], rank: Rank) -> lightning.Trainer:
         training, device = self.config.training, torch.device(self.device)
@@ -117,12 +120,12 @@ def total_steps(config: ExperimentConfig) -> int:
     return -(-config.sampling.samples_per_epoch // config.training.batch_size) * config.training.max_epochs
 
 
-def _patches(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: Rank, epoch: int) -> "DataLoader[Batch]":
+def _patches(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: Rank, epoch: int) -> PrefetchingLoader:
     dataset = PatchDataset(prepared, config)
     numbers = NumberSampler(len(dataset))
     numbers.set_epoch(epoch)  # Lightning does so after workers have begun on the first epoch's batches
     workers = config.training.workers
-    return DataLoader(
+    return PrefetchingLoader(
         dataset,  # type: ignore[arg-type]  # of patches, which are collated to batches
         batch_sampler=ShareSampler(numbers, config.training.batch_size, rank),
         collate_fn=collate,
