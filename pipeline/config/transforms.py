@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.config.base import Config
 
+_HARD = 0.1
+
 
 class Window(Config):
     """A fixed intensity range, mapped to -1 … 1: Hounsfield units in CT, 0 … 255 in 8-bit images."""
@@ -72,6 +74,15 @@ class SamplingConfig(Config):
         exclude_if=lambda value: value == "volume",
     )
     hard_negative_share: float = _later(
-        1.0, "share of patches centred near a false detection, as soon as training has looked for some"
+        1.0,
+        "share of patches centred near a false detection; each validation looks for some in as many training cases as "
+        "it has itself",
+    )
+    hard_negative_score: float = Field(
+        _HARD,
+        ge=0,
+        le=1,
+        exclude_if=lambda score: score == _HARD,
+        description="score from which a false detection is a hard negative",
     )
     samples_per_epoch: int = Field(ge=1)

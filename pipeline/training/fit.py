@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
+from pipeline.datasets.prefetch import PrefetchingLoader
 from pipeline.datasets.prepared import PreparedCase
-from pipeline.datasets.samples import Batch, collate
+from pipeline.datasets.samples import collate
 from pipeline.datasets.sampling import NumberSampler, PatchDataset
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import seeded_network
@@ -27,6 +28,7 @@ from pipeline.settings import Settings
 from pipeline.training.average import MovingAverage
 from pipeline.training.classes import class_weights
 from pipeline.training.diary import Diary, SaveLast, epochs_in
+from pipeline.training.hard_negatives import HardNegatives
 from pipeline.training.module import VALIDATION_METRIC, DetectorTraining, only_case
 from pipeline.training.prepared import prepare_cases
 from pipeline.training.ranks import Rank, ShareSampler
@@ -76,13 +78,22 @@ class Fit:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.training_seed)
             module = training_module(self.config, network, prepared, rank)
-            trainer = self._trainer([*averaging, patience, best, diary, SaveLast(self.last)], rank)
-            patches = _patches(self.config, prepared, rank, epochs_in(self.last) or 0)
+            dataset = PatchDataset(prepared, self.config)
+            mining = self._mining(dataset, rank)
+            trainer = self._trainer([*mining, *averaging, patience, best, diary, SaveLast(self.last)], rank)
+            patches = _patches(dataset, rank, epochs_in(self.last) or 0)
             loaders = patches, _cases(self.split.validation, rank)
             try:
                 trainer.fit(module, *loaders, ckpt_path=self.last if self.last.exists() else None, weights_only=True)
             except SystemExit as stop:  # what Lightning makes of Ctrl-C; the caller is to know what it was
                 raise KeyboardInterrupt from stop
+            finally:
+                patches.close()
+
+    def _mining(self, dataset: PatchDataset, rank: Rank) -> list[Callback]:
+        if not self.config.sampling.hard_negative_share:
+            return []
+        return [HardNegatives(dataset, self.split.train, len(self.split.validation), rank)]
 
     def _trainer(self, callbacks: list[Callback], rank: Rank) -> lightning.Trainer:
         training, device = self.config.training, torch.device(self.device)
@@ -117,17 +128,17 @@ def total_steps(config: ExperimentConfig) -> int:
     return -(-config.sampling.samples_per_epoch // config.training.batch_size) * config.training.max_epochs
 
 
-def _patches(config: ExperimentConfig, prepared: Sequence[PreparedCase], rank: Rank, epoch: int) -> "DataLoader[Batch]":
-    dataset = PatchDataset(prepared, config)
+def _patches(dataset: PatchDataset, rank: Rank, epoch: int) -> PrefetchingLoader:
     numbers = NumberSampler(len(dataset))
     numbers.set_epoch(epoch)  # Lightning does so after workers have begun on the first epoch's batches
-    workers = config.training.workers
-    return DataLoader(
+    training, sampling = dataset.config.training, dataset.config.sampling
+    return PrefetchingLoader(
         dataset,  # type: ignore[arg-type]  # of patches, which are collated to batches
-        batch_sampler=ShareSampler(numbers, config.training.batch_size, rank),
+        batch_sampler=ShareSampler(numbers, training.batch_size, rank),
         collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
+        num_workers=training.workers,
+        # Workers hold a copy of the data set: those of an epoch must begin after hard negatives were found.
+        persistent_workers=training.workers > 0 and not sampling.hard_negative_share,
         generator=_unused(),
     )
 

@@ -44,6 +44,7 @@ class DetectorTraining(lightning.LightningModule):
         self._scored: list[ScoredCase] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._validated: dict[str, float] = {}
+        self.figures: dict[str, float] = {}  # of callbacks, told with each epoch's
 
     def forward(self, image: torch.Tensor) -> Any:
         return self.network(image)
@@ -109,7 +110,7 @@ class DetectorTraining(lightning.LightningModule):
         sums = {name: float(self.rank.mean(value)) for name, value in self._sums.items()}
         steps = max(sums.pop("steps", 0.0), 1.0)
         means = {name: value / steps for name, value in sums.items()}
-        return means | {"skipped_steps": float(self.guard.skipped)} | self._validated
+        return means | {"skipped_steps": float(self.guard.skipped)} | self.figures | self._validated
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = self.guard.skipped

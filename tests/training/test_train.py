@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import pytest
 import torch
@@ -33,7 +34,17 @@ def on_workers() -> ExperimentConfig:
     return ExperimentConfig.model_validate(raw)
 
 
-@pytest.mark.parametrize("config", [tiny_2d(max_epochs=4), on_workers()], ids=["boxes", "outlines on workers"])
+def with_hard_negatives() -> ExperimentConfig:
+    raw = tiny_2d(max_epochs=4, workers=1).model_dump()
+    raw["sampling"] |= {"hard_negative_share": 0.5, "hard_negative_score": 0.0}
+    return ExperimentConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [tiny_2d(max_epochs=4), on_workers(), with_hard_negatives()],
+    ids=["boxes", "outlines on workers", "hard negatives on workers"],
+)
 def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, config):
     split = split_cases(config.data, [field_with_masks(tmp_path, seed) for seed in range(6)], 0)
     whole = train(config, split, tmp_path / "whole", settings)
@@ -58,6 +69,9 @@ def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_
     assert all(torch.equal(value, again["current_model_state"][n]) for n, value in last["current_model_state"].items())
     assert torch.equal(last["random_state"], again["random_state"])
     assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4]
+    if config.sampling.hard_negative_share:
+        assert all(row["hard_negatives"] > 0 for row in resumed.history)
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def test_a_finished_training_is_not_repeated(tmp_path, settings, volumes):
