@@ -15,8 +15,8 @@ def test_starters_are_listed_with_figure_and_licence(cellscan, shelf):
     assert cellscan("starters").stdout == "no starter model came with this cellscan\n"
     made = put_starter(shelf, "discs", tiny_2d())
     assert cellscan("starters").stdout == (
-        "starter/discs: 2D detection of discs; F1 0.812 [0.750, 0.870] on 9 test cases of 9 patients; trained on nobody "
-        "(CC0 1.0)\n"
+        "starter/discs: 2D detection of discs; F1 0.812 [0.750, 0.870] on 9 test cases of 9 patients; trained on "
+        "nobody (CC0 1.0)\n"
     )
     (told,) = cellscan("starters", "--json").json["starters"]
     assert (told["spec"], told["digest"], told["made_at"]) == ("starter/discs", made.digest, "2026-11-23T12:30:00")
