@@ -9,7 +9,10 @@ from pipeline.config import ExperimentConfig, load_experiment
 
 Version = Annotated[
     str,
-    Field(pattern=r"^[^/@\s]+(/\d+|@[\w.-]+)$", description="a registered version: name/3 or name@champion"),
+    Field(
+        pattern=r"^([^/@\s]+(/\d+|@[\w.-]+)|starter/[a-z][a-z0-9-]*)$",
+        description="a registered version: name/3 or name@champion; or a starter model: starter/name",
+    ),
 ]
 Target = Annotated[
     str,

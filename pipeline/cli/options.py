@@ -49,7 +49,9 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the experiment; may be given again."),
 ]
 Experiment = Annotated[Path, typer.Argument(help="YAML file of one experiment, e.g. from configs/experiments/.")]
-Version = Annotated[str, typer.Argument(help="A registered model version: name/3 or name@champion.")]
+Version = Annotated[
+    str, typer.Argument(help="A registered model version, name/3 or name@champion, or a starter model: starter/name.")
+]
 Policy = Annotated[
     Path | None,
     typer.Option(

@@ -20,7 +20,7 @@ def transfer_curve(
         typer.Option(
             "--from",
             metavar="VERSION",
-            help="What to transfer from, as training.initial_weights: name/3, name@champion.",
+            help="What to transfer from, as training.initial_weights: name/3, name@champion, starter/name.",
             show_default="the experiment's initial weights, or ImageNet",
         ),
     ] = None,

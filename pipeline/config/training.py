@@ -46,8 +46,9 @@ class TrainingConfig(Config):
     workers: int = Field(0, ge=0, description="processes that prepare patches; 0: in the training process")
     initial_weights: str | None = Field(
         None,
-        description="what to transfer from: a registered version ('name@champion', 'name/3'), or the path of a bundle "
-        "or of its .safetensors, beginning with / ./ ../ or ~; layers that differ start anew",
+        description="what to transfer from: a registered version ('name@champion', 'name/3'), a starter model "
+        "('starter/name'), or the path of a bundle or of its .safetensors, beginning with / ./ ../ or ~; layers that "
+        "differ start anew",
     )
     frozen_stages: int = Field(
         0,

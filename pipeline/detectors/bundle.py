@@ -12,6 +12,7 @@ from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.build import build_detector
 from pipeline.detectors.detector import Detector
+from pipeline.detectors.halved import halved
 from pipeline.errors import ModelError
 
 _WEIGHTS, _EXPERIMENT, _FACTS = "weights.safetensors", "experiment.json", "bundle.json"
@@ -48,10 +49,14 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.config.data.classes
 
-    def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors``, ``experiment.json`` and ``bundle.json``; nothing is pickled."""
+    def save(self, folder: Path, half: bool = False) -> None:
+        """Write ``weights.safetensors``, ``experiment.json`` and ``bundle.json``; nothing is pickled.
+
+        With ``half``, weights are 16-bit floats where they survive it (`halved`); loaded, they are 32-bit ones again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        weights = halved(weights) if half else weights
         seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
         own = {} if self.class_thresholds is None else {"class_thresholds": list(self.class_thresholds)}
         experiment = self.config.model_dump_json(indent=1)

@@ -7,7 +7,7 @@ from typing import Literal
 from pipeline.datasets.cases import Case
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle
-from pipeline.errors import DatasetError
+from pipeline.errors import DatasetError, ModelError
 from pipeline.evaluation import Comparison, Evaluation, compare, paired_cases
 from pipeline.progress import Progress
 from pipeline.reporting.forest import differences_png
@@ -74,10 +74,18 @@ def evaluations_on_common_cases(
     progress: Progress | None = None,
     terms_of: Side = "second",
 ) -> tuple[Evaluation, Evaluation]:
-    """Evaluations of both versions that have the same test set and match rule: their own, or those on one's terms."""
-    one, other = own_evaluation(first, settings), own_evaluation(second, settings)
-    if on_same_terms(one, other):
-        return one, other
+    """Evaluations of both versions that have the same test set and match rule: their own, or those on one's terms.
+
+    Raises:
+        ModelError: a starter model was named whose terms count, and it brings no test set.
+    """
+    judge = first if terms_of == "first" else second
+    if judge.is_starter:
+        raise ModelError(f"{judge.spec} brings no test set on which both could be judged: name it first")
+    if not first.is_starter and not second.is_starter:
+        one, other = own_evaluation(first, settings), own_evaluation(second, settings)
+        if on_same_terms(one, other):
+            return one, other
     a, b = Bundle.load(first.bundle_folder), Bundle.load(second.bundle_folder)
     asking, asked = ((first, a), second.spec) if terms_of == "first" else ((second, b), first.spec)
     _check_dims(first, a, second, b)

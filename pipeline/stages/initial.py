@@ -1,4 +1,4 @@
-"""The weights that an experiment starts from: of a registered version, a bundle's folder, or its weight file."""
+"""The weights that an experiment starts from: of a version or starter model, a bundle's folder, or its weight file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -41,5 +41,5 @@ class InitialWeights:
 
 
 def is_path(name: str) -> bool:
-    """Whether ``training.initial_weights`` names a file or folder, and not a registered version."""
+    """Whether ``training.initial_weights`` names a file or folder, and not a version or starter model."""
     return name.startswith(_PATH_STARTS)

@@ -89,6 +89,8 @@ def _evaluations(
         return (kept_evaluation(named.evaluation, record.spec, settings),)
     if other is not None:
         return evaluations_on_common_cases(other, record, settings, progress)
+    if record.is_starter:  # which says that it has none of its own
+        return (own_evaluation(record, settings),)
     numbers = registry.versions(settings, record.name)
     found = [_beside(record, number, settings, notes) for number in numbers]
     return tuple(evaluation for evaluation in found if evaluation is not None)

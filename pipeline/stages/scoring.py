@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.datasets.cases import Case
 from pipeline.detectors.bundle import Bundle
-from pipeline.errors import DatasetError, TrackingError
+from pipeline.errors import DatasetError, ModelError, TrackingError
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.evaluation.decision import LEFT_OUT
 from pipeline.inference.detect import VolumeDetector, score_cases
@@ -19,6 +19,7 @@ from pipeline.reporting.figures import save_figures
 from pipeline.settings import Settings
 from pipeline.stages.experiment import case_rows, cases_digest
 from pipeline.stages.pictures import evaluation_pictures
+from pipeline.starters.shelf import CARD
 from pipeline.tracking.asking import may_pass
 from pipeline.tracking.dataset import CaseTable
 from pipeline.tracking.registry import VersionRecord
@@ -31,8 +32,14 @@ def own_evaluation(record: VersionRecord, settings: Settings) -> Evaluation:
     """What a version scored on its own test set when it was made.
 
     Raises:
+        ModelError: a starter model, which brings no test set.
         TrackingError: as `kept_evaluation`.
     """
+    if record.is_starter:
+        raise ModelError(
+            f"{record.spec} brings no test set of its own: cellscan evaluate {record.spec} --data FOLDER scores it on "
+            f"annotated scans, and {record.bundle_folder / CARD} says how it did on its test set"
+        )
     return kept_evaluation(record.run_id, record.spec, settings)
 
 

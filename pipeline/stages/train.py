@@ -31,6 +31,7 @@ from pipeline.training.train import TrainingResult, train
 
 VERSION_TAG = "cellscan.model"
 SECONDS_TAG = "cellscan.training_seconds"
+INITIAL_TAG = "cellscan.initial_digest"  # of the weights that training.initial_weights named when it began
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,7 @@ def train_version(
         "cellscan.kind": "train",
         "cellscan.config_digest": config.digest(),
         "cellscan.dataset_digest": data.split.digest,
+        **({INITIAL_TAG: initial.digest} if initial else {}),
     }
     with tracked_run(settings, config.name, key, tags, _title(config, key), parent) as run:
         if run.finished:

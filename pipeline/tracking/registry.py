@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ModelError, TrackingError
 from pipeline.settings import Settings
+from pipeline.starters.shelf import STARTER, Starter, is_starter, starter, there_are
 from pipeline.tracking.asking import asking, everything, is_absent
 from pipeline.tracking.champions import catch_up
 from pipeline.tracking.history import CHAMPION, RUN_TAG, alias_holder, new_history
@@ -38,7 +39,7 @@ _SPEC = re.compile(rf"(?:models:/)?(?P<name>{_NAME})(?:/(?P<version>[0-9]+)|@(?P
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One registered version.
+    """One registered version, or a starter model, which is in no registry and has no run.
 
     ``bundle_folder`` is on this machine and has the digest that was registered. ``model_id`` names MLflow's logged
     model, to which figures are linked. ``registered_at`` is in UTC.
@@ -55,6 +56,10 @@ class VersionRecord:
     @property
     def spec(self) -> str:
         return f"{self.name}/{self.version}"
+
+    @property
+    def is_starter(self) -> bool:
+        return is_starter(self.spec)
 
 
 def register(
@@ -101,13 +106,19 @@ def register(
 def resolve(settings: Settings, spec: str) -> VersionRecord:
     """``name@champion``, ``name/3`` or either after ``models:/`` → the version, its files on this machine.
 
+    ``starter/nuclei-2d`` is a model that came with cellscan (`pipeline.starters`): MLflow is not asked for it.
+
     Raises:
-        ModelError: no such name, version or alias; the message names those that exist.
+        ModelError: no such name, version, alias or starter; the message names those that exist.
         TrackingError: the files are not what was registered, or MLflow does not answer.
     """
+    if is_starter(spec):
+        return _of_starter(starter(spec))
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise ModelError(f"a version is written name@champion or name/3, got {spec!r}")
+        raise ModelError(
+            f"a version is written name@champion or name/3, and a starter model {STARTER}/name, got {spec!r}"
+        )
     prepare(settings)
     client = connect(settings)
     with asking(f"for version {spec!r}"):
@@ -201,6 +212,11 @@ def _uploaded_before(client: MlflowClient, run_id: str, key: str) -> LoggedModel
     return whole
 
 
+def _of_starter(found: Starter) -> VersionRecord:
+    tags = {DIGEST_TAG: found.digest}
+    return VersionRecord(STARTER, found.name, found.digest, found.folder, tags, registered_at=found.made_at)
+
+
 def _download(settings: Settings, uri: str, target: Path) -> Path:
     """Local artifacts are used where they lie; others are copied into ``target``."""
     path = Path(uri.removeprefix("file://"))
@@ -268,7 +284,7 @@ def _not_there(client: MlflowClient, spec: str, name: str) -> str:
         return f"no version {spec!r}; there are {', '.join(f'{name}/{number}' for number in numbers)}"
     models = everything(lambda token: client.search_registered_models(max_results=_PAGE, page_token=token))
     known = ", ".join(sorted(model.name for model in models)) or "none yet"
-    return f"no registered model {name!r}; there are: {known} (cellscan train makes one)"
+    return f"no registered model {name!r}; there are: {known} (cellscan train makes one); {there_are()}"
 
 
 def _numbers(client: MlflowClient, name: str, tags: Mapping[str, str]) -> list[int]:

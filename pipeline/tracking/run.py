@@ -262,6 +262,17 @@ def run_folder(settings: Settings, run_id: str, name: str) -> Path:
     return folder
 
 
+def run_tags(settings: Settings, run_id: str) -> dict[str, str]:
+    """What a run is tagged with.
+
+    Raises:
+        TrackingError: MLflow did not do as asked.
+    """
+    prepare(settings)
+    with asking(f"for the tags of run {run_id}"):
+        return dict(connect(settings).get_run(run_id).data.tags)
+
+
 def epoch_history(settings: Settings, run_id: str, name: str) -> dict[int, float]:
     """What a figure was after each epoch that a run logged it for, in their order.
 

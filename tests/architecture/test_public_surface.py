@@ -57,6 +57,7 @@ COMMANDS = {
     "run": ["experiment", "overrides", "archive", "out", "policy", "as_json", "home", "verbose"],
     "sample": ["folder", "seed", "as_json", "verbose"],
     "send": ["sources", "to", "as_json", "home", "verbose"],
+    "starters": ["name", "as_json", "verbose"],
     "train": ["experiment", "overrides", "folds", "seeds", "devices", "as_json", "home", "verbose"],
     "transfer-curve": [
         *("experiment", "overrides", "source", "shares", "seeds", "steps_by_data", "as_json", "home", "verbose"),
@@ -78,6 +79,7 @@ FUNCTIONS = [
     "pipeline.stages.rollback:rollback_champion",
     "pipeline.stages.report:write_report",
     "pipeline.stages.explain:explain_version",
+    "pipeline.stages.make_starter:make_starter",
     "flows.scan_to_report:scan_to_report",
 ]
 

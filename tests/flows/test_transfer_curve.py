@@ -8,8 +8,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from flows.parameters import Experiment
 from flows.transfer_curve import transfer_curve as flow
 from pipeline.cli import main
-from pipeline.stages.train import train_version
+from pipeline.stages.train import INITIAL_TAG, train_version
 from pipeline.stages.transfer_curve import transfer_curve
+from pipeline.tracking.registry import DIGEST_TAG, resolve
 from pipeline.tracking.run import epoch_history, run_folder
 from pipeline.tracking.session import connect
 
@@ -69,6 +70,12 @@ def test_finished_curve_is_given_back_as_it_was_drawn(place, found):
     assert found.reused
     kept = json.loads((run_folder(place.settings, found.run_id, "transfer_curve") / "curve.json").read_text())
     assert json.dumps(kept) == json.dumps(found.to_json() | {"reused": False})
+
+
+def test_trainings_name_the_digest_of_the_weights_that_they_started_from(place, source, found):
+    digest = resolve(place.settings, source.spec).tags[DIGEST_TAG]
+    runs = [connect(place.settings).get_run(row["run_id"]) for row in found.children]
+    assert [run.data.tags.get(INITIAL_TAG) for run in runs] == [None, digest, None, digest]
 
 
 def test_trainings_saw_their_share_of_the_patients_and_were_judged_on_the_same_cases(place, found):
