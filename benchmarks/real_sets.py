@@ -26,11 +26,13 @@ from pipeline.stages.experiment import experiment_data
 from pipeline.stages.train import train_version
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "experiments"
+OVERLAPS = ("f1", *(f"mask_jaccard_0_{n}0" for n in (5, 6, 7, 8, 9)))  # TP / (TP + FP + FN), as StarDist's "AP"
 SHOWN = {
     "crc_cells_2d": ("f1", "precision", "recall", "class_f1_weighted"),
-    "dsb_nuclei_2d": ("f1", "ap_iou_0_50", "ap_iou_0_75"),
-    "dsb_tissue_2d": ("f1", "ap_iou_0_50", "ap_iou_0_75"),
-    "lidc_nodules_3d": ("sensitivity_at_1_fp", "cpm", "f1"),
+    "dsb_nuclei_2d": OVERLAPS,
+    "dsb_tissue_2d": OVERLAPS,
+    "lidc_nodules_3d": ("sensitivity_at_0_25_fp", "sensitivity_at_1_fp", "cpm", "grade_auc"),
+    "ms_lesions_3d": ("f1", "sensitivity_at_1_fp"),
 }
 
 

@@ -52,7 +52,7 @@ class MaskOverlap(_Rule):
 
 
 MatchRule = Annotated[CentreDistance | CentreInLesion | BoxOverlap | MaskOverlap, Field(discriminator="kind")]
-PrimaryMetric = Literal["f1", "average_precision", "cpm", "sensitivity_at_1_fp"]
+PrimaryMetric = Literal["f1", "average_precision", "cpm", "sensitivity_at_0_25_fp", "sensitivity_at_1_fp"]
 
 
 class EvaluationConfig(Config):

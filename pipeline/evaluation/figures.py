@@ -23,7 +23,7 @@ MEAN_AP = "map_iou_0_50_0_95"
 PANOPTIC, PANOPTIC_OVERLAP = "panoptic", "panoptic_overlap"
 _MAP, _CLASS_MAP = "map_iou_", "class_map_iou_"
 
-FROC_FIGURES = ("cpm", "sensitivity_at_1_fp")
+FROC_FIGURES = ("cpm", "sensitivity_at_0_25_fp", "sensitivity_at_1_fp")
 RANKED_FIGURES = ("average_precision", *FROC_FIGURES)
 
 

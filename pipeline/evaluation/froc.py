@@ -31,9 +31,13 @@ def sensitivities(ranking: Ranking, weights: np.ndarray, rates: tuple[float, ...
 
 
 def froc_figures(ranking: Ranking, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """``cpm``, the mean sensitivity at `CPM_RATES`, and ``sensitivity_at_1_fp``, each ``(rounds,)``."""
+    """``cpm``, the mean sensitivity at `CPM_RATES`, and the sensitivity at two of them, each ``(rounds,)``."""
     found = sensitivities(ranking, weights)
-    return {"cpm": found.mean(axis=1), "sensitivity_at_1_fp": found[:, CPM_RATES.index(1.0)]}
+    return {
+        "cpm": found.mean(axis=1),
+        "sensitivity_at_0_25_fp": found[:, CPM_RATES.index(0.25)],
+        "sensitivity_at_1_fp": found[:, CPM_RATES.index(1.0)],
+    }
 
 
 def _last_at_most(rising: np.ndarray, column: np.ndarray, limit: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ _NAMES = {
     "recall": "Sensitivity",
     "average_precision": "Average precision",
     "cpm": "CPM",
+    "sensitivity_at_0_25_fp": "Sensitivity at ¼ false positive per scan",
     "sensitivity_at_1_fp": "Sensitivity at 1 false positive per scan",
     "class_f1_weighted": "F1 over classes, weighted",
     "count_error": "Count error per scan",

@@ -26,6 +26,7 @@ def test_metrics_have_the_names_of_the_record(five_scans, config):
         "recall",
         "average_precision",
         "cpm",
+        "sensitivity_at_0_25_fp",
         "sensitivity_at_1_fp",
         "ap_iou_0_25",
         "ap_iou_0_50",
@@ -196,7 +197,7 @@ def test_without_an_object_there_is_no_threshold_and_no_primary_value(scan, conf
     assert math.isnan(primary_value(cases, config))
 
 
-@pytest.mark.parametrize("primary", ["f1", "average_precision", "cpm", "sensitivity_at_1_fp"])
+@pytest.mark.parametrize("primary", ["f1", "average_precision", "cpm", "sensitivity_at_0_25_fp"])
 @pytest.mark.parametrize("match", [CentreDistance(distance=4.0), BoxOverlap(iou=0.3)])
 def test_primary_value_is_the_figure_of_the_evaluation(fields, primary, match):
     config = EvaluationConfig(match=match, primary=primary, bootstrap_rounds=100)

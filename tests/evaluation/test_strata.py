@@ -100,6 +100,7 @@ def test_figures_of_a_size_by_hand(config):
             "count_error": 0,  # b has one object and one detection of this size
             "average_precision": 1 / 4,
             "cpm": 5 / 14,  # none below half a false one a scan, then one of two
+            "sensitivity_at_0_25_fp": 0,
             "sensitivity_at_1_fp": 1 / 2,
         }
     )
