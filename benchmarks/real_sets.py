@@ -26,7 +26,10 @@ from pipeline.stages.experiment import experiment_data
 from pipeline.stages.train import train_version
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "experiments"
-OVERLAPS = ("f1", *(f"mask_jaccard_0_{n}0" for n in (5, 6, 7, 8, 9)))  # TP / (TP + FP + FN), as StarDist's "AP"
+OVERLAPS = (
+    "f1",
+    *(f"mask_jaccard_per_scan_0_{n}0" for n in (5, 6, 7, 8, 9)),
+)  # TP / (TP + FP + FN), as StarDist's "AP"
 SHOWN = {
     "crc_cells_2d": ("f1", "precision", "recall", "class_f1_weighted"),
     "dsb_nuclei_2d": OVERLAPS,

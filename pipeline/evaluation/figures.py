@@ -122,7 +122,11 @@ class Measured:
         figures = dict(zip(self.overlaps, precisions, strict=False))
         if self.coco:
             figures[MEAN_AP] = mean_precision(precisions[len(self.overlaps) :])
-        return figures | {name: one.jaccard(weights) for name, one in self.agreements.items()}
+        figures |= {name: one.jaccard(weights) for name, one in self.agreements.items()}
+        masks = {name: one for name, one in self.agreements.items() if name.startswith("mask_")}
+        return figures | {
+            name.replace("jaccard_", "jaccard_per_scan_"): one.jaccard_per_scan(weights) for name, one in masks.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)

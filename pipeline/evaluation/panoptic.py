@@ -55,6 +55,11 @@ class Agreement:
         """TP / (TP + FP + FN), ``(rounds,)``; NaN where there is neither an object nor a detection."""
         return ratio(weights @ self.hits, weights @ (self.false + self.objects))
 
+    def jaccard_per_scan(self, weights: np.ndarray) -> np.ndarray:
+        """The mean of each scan's TP / (TP + FP + FN), ``(rounds,)``, over scans with an object or a detection."""
+        either = self.false + self.objects
+        return ratio(weights @ np.nan_to_num(ratio(self.hits, either)), weights @ (either > 0))
+
     def panoptic(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """``panoptic_quality recognition_quality segmentation_quality``, each ``(rounds,)``.
 

@@ -47,7 +47,12 @@ _MEANINGS = {
     "ece": "mean gap between score and share that is right; lower is better",
 }
 
-
+# In this order: a longer name comes before its own beginning.
+_AT_OVERLAPS = {
+    "ap_iou_": "AP",
+    "jaccard_per_scan_": "TP / (TP + FP + FN), mean of scans,",
+    "jaccard_": "TP / (TP + FP + FN)",
+}
 _LOWER_IS_BETTER = ("count_error", "ece")
 
 
@@ -55,10 +60,10 @@ def metric_name(metric: str) -> str:
     """``ap_iou_0_50`` → ``AP at box overlap 0.50``; a metric that is not known keeps its own name."""
     if metric in _NAMES:
         return _NAMES[metric]
-    if metric.startswith("ap_iou_"):
-        return f"AP at box overlap {metric.removeprefix('ap_iou_').replace('_', '.')}"
-    if metric.startswith("jaccard_"):
-        return f"TP / (TP + FP + FN) at overlap {metric.removeprefix('jaccard_').replace('_', '.')}"
+    kind, at = ("mask", metric.removeprefix("mask_")) if metric.startswith("mask_") else ("box", metric)
+    for prefix, what in _AT_OVERLAPS.items():
+        if at.startswith(prefix):
+            return f"{what} at {kind} overlap {at.removeprefix(prefix).replace('_', '.')}"
     for prefix, what in (("class_precision_", "Precision"), ("class_recall_", "Sensitivity")):
         if metric.startswith(prefix):
             return f"{what} of class {metric.removeprefix(prefix)}"
@@ -79,7 +84,7 @@ def short_name(task: str, version: str) -> str:
 
 
 def metric_meaning(metric: str) -> str:
-    if metric.startswith("jaccard_"):
+    if metric.removeprefix("mask_").startswith("jaccard_"):
         return "what StarDist and Cellpose report as AP"
     return _MEANINGS.get(metric, "")
 

@@ -1,5 +1,7 @@
 """Masks from label maps, their overlap, and panoptic quality by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -115,6 +117,19 @@ def test_panoptic_quality_by_hand():
     assert metrics["segmentation_quality"].value == pytest.approx(1.35 / 2)
     assert metrics["recognition_quality"].value == pytest.approx(2 / 3.5)
     assert metrics["mask_jaccard_0_50"].value == pytest.approx(3 / 4)  # at least 0.5: the half counts
+
+
+def test_jaccard_index_per_scan_is_the_mean_of_scans_that_show_anything():
+    """1 of 1 and 1 of 4: their mean is 5/8, of all objects together 2 of 5 are found. The empty scan is none."""
+    scans = [
+        case(strips("111000"), strips("111000"), (0.9,)),
+        case(strips("1022033044"), strips("1000000000"), (0.9,)),
+        case(strips("000"), strips("000"), ()),
+    ]
+    scans = [replace(one, case_id=name) for one, name in zip(scans, "abc", strict=True)]
+    metrics = evaluate(scans, CONFIG, ("cell",), "v", 0.5).metrics
+    assert metrics["mask_jaccard_per_scan_0_50"].value == pytest.approx(5 / 8)
+    assert metrics["mask_jaccard_0_50"].value == pytest.approx(2 / 5)
 
 
 def test_without_masks_there_is_no_panoptic_quality(scan):
