@@ -76,7 +76,8 @@ class Evaluation:
     class_precision_<class> class_recall_<class> count_error scan_auc patient_auc ece``, and with masks
     ``mask_ap_iou_0_50 mask_jaccard_0_50 mask_jaccard_per_scan_0_50 panoptic_quality recognition_quality
     segmentation_quality``, and with grades ``grade_auc grade_auc_found grade_auc_by_size grade_auc_gain``.
-    ``threshold`` is the score at which f1, precision, recall, the Jaccard index, panoptic quality and the class figures hold; it was chosen on validation data.
+    ``threshold`` is the score at which f1, precision, recall, the Jaccard index, panoptic quality and the class figures
+    hold; it was chosen on validation data.
     ``curves``: ``froc precision_recall calibration roc_scan``, with grades ``roc_grade``. ``cases`` has one row a case;
     ``objects`` one row a detection or missed annotation, enough to recompute every figure.
     ``test_set`` is the digest of case ids and annotations: only evaluations with the same one compare.
