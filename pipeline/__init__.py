@@ -20,6 +20,7 @@ step                  what it does                                      entry
 ====================  ================================================  =======================================
 
 Beside them: `pipeline.geometry` (grids and boxes that carry their frame), `pipeline.config` (one YAML, one experiment),
-`pipeline.settings` (where it runs), `pipeline.sample` (generated scans), `pipeline.errors`, `pipeline.types`,
-`pipeline.cli` (the command). The folder `flows` orchestrates the stages with Prefect and computes nothing.
+`pipeline.settings` (where it runs), `pipeline.sample` (generated scans), `pipeline.starters` (models that come with
+cellscan), `pipeline.errors`, `pipeline.types`, `pipeline.cli` (the command). The folder `flows` orchestrates the stages
+with Prefect and computes nothing.
 """

@@ -70,12 +70,13 @@ def make_starter(
     split = data_of(record, bundle.config, settings).split
     with tempfile.TemporaryDirectory(dir=shelf, prefix=".starter-") as temporary:
         folder = Path(temporary) / name
-        _without_owner(bundle, source).save(folder, half=True)
+        shipped = _without_owner(bundle, source)
+        shipped.save(folder, half=True)
         agreement = _compared(bundle, Bundle.load(folder), split.validation, settings, progress)
-        made = _described(record, bundle.config, evaluation, source, folder)
+        made = _described(record, shipped.config, evaluation, source, folder)
         rows = [
-            *card_rows(bundle.config, evaluation, {}, _unit(split)),
-            *_own_rows(record, bundle.config, split, settings),
+            *card_rows(shipped.config, evaluation, {}, _unit(split)),
+            *_own_rows(record, shipped.config, split, settings),
             _halved_row(agreement, made),
         ]
         (folder / CARD).write_text(starter_card(made, source, rows, evaluation), encoding="utf-8")
