@@ -1,7 +1,25 @@
 """Tests run with the array vocabulary checked: a wrong shape or axis fails where it enters, not where it hurts."""
 
+import os
+
+# Before torch is imported: on tensors as small as here a second thread costs more than it gives, waits for its turn
+# on a busy machine, and rounds in another order. Programs that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
 from jaxtyping import install_import_hook
 
 _CHECKED = ["pipeline.geometry", "pipeline.detections", "pipeline.inference.suppression", "pipeline.datasets.cases"]
 
 install_import_hook(_CHECKED, "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A prepared MLflow database for `tests.stores.copy_store`."""
+    from pipeline.tracking.session import prepare
+    from tests.stores import settings_in
+
+    settings = settings_in(tmp_path_factory.mktemp("store"))
+    prepare(settings)
+    return settings.home / "mlflow.db"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.config import ExperimentConfig
 from pipeline.datasets.cases import Case
@@ -35,16 +34,8 @@ class Trained:
         return self.bundle.config
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, _one_thread) -> Trained:
+def trained(tmp_path_factory) -> Trained:
     folder = tmp_path_factory.mktemp("explanation")
     raw = tiny_2d(max_epochs=10).model_dump()
     # Windows smaller than the field, so that a detection has to find the one that owns it.
@@ -59,7 +50,7 @@ def trained(tmp_path_factory, _one_thread) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def trained_3d(tmp_path_factory, _one_thread) -> Trained:
+def trained_3d(tmp_path_factory) -> Trained:
     folder = tmp_path_factory.mktemp("explanation_3d")
     raw = tiny_3d(max_epochs=12, learning_rate=5e-3).model_dump()
     raw["sampling"] |= {"samples_per_epoch": 16}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from flows.session import prefect_session
 from pipeline.settings import Settings
+from tests.stores import copy_store
 
 SECRET = "MUSTERMANN"
 FIELDS = 15  # each of its own patient: five in each fold, the fewest that a champion may be judged by
@@ -36,8 +37,9 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
+def place(tmp_path_factory, empty_store):
     root = tmp_path_factory.mktemp("flows")
+    copy_store(empty_store, root / "home")
     archive = root / "data" / "archive"
     (archive / "images").mkdir(parents=True)
     (archive / "labels").mkdir()

@@ -1,4 +1,3 @@
-import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -6,35 +5,17 @@ import pytest
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.evaluation import evaluate
-from pipeline.settings import Settings
 from pipeline.tracking import registry
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import prepare
 from tests.made_versions import PATIENTS, cells_case, cells_config
-
-
-def _settings_in(home):
-    return Settings(home, home, "cpu", f"sqlite:///{home / 'catalog.db'}", f"sqlite:///{home / 'mlflow.db'}", None)
-
-
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory):
-    """A prepared MLflow database to copy: its migrations take seconds."""
-    home = tmp_path_factory.mktemp("store")
-    prepare(_settings_in(home))
-    return home / "mlflow.db"
+from tests.stores import copy_store
 
 
 @pytest.fixture
-def tracked(tmp_path, tables):
+def tracked(tmp_path, empty_store):
     """Settings whose MLflow store is there and empty."""
-    home = tmp_path / "tracked"
-    home.mkdir()
-    source, copy = sqlite3.connect(tables), sqlite3.connect(home / "mlflow.db")
-    source.backup(copy)
-    source.close()
-    copy.close()
-    settings = _settings_in(home)
+    settings = copy_store(empty_store, tmp_path / "tracked")
     prepare(settings)
     return settings
 

@@ -8,22 +8,20 @@ import pytest
 
 from pipeline.datasets.split import split_cases
 from pipeline.detectors.bundle import Bundle, seeded_network
-from pipeline.settings import Settings
 from pipeline.stages import explaining
 from pipeline.tracking.registry import VersionRecord
 from pipeline.tracking.run import run_folder, tracked_run
 from pipeline.tracking.session import connect
 from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
+from tests.stores import copy_store
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, empty_store):
     """A version without kept explanation (an untrained one, whose threshold all candidates reach), explained."""
     folder = tmp_path_factory.mktemp("explaining")
-    settings = dataclasses.replace(
-        Settings.from_environment(), home=folder, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", device="cpu"
-    )
+    settings = copy_store(empty_store, folder)
     raw = tiny_2d().model_dump()
     raw["inference"]["score_floor"] = 0.001
     config = type(tiny_2d()).model_validate(raw)

@@ -1,18 +1,9 @@
 import dataclasses
 
 import pytest
-import torch
 
 from pipeline.settings import Settings
 from tests.phantoms import field_of_cells
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -9,21 +9,28 @@ from typing import Any, TypeAlias
 import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept
-from pydicom.datadict import tag_for_keyword
+from pydicom.charset import default_encoding
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from pipeline.detections.detection import Detections
 from pipeline.detections.dicom import codes, regions
 from pipeline.detections.dicom.identity import Author, Identity
 from pipeline.detections.dicom.places import SliceImage, slice_images
 from pipeline.detections.dicom.regions import Region
+from pipeline.geometry import Grid
 from pipeline.sources.dicom.origin import Origin, OriginInstance
+from pipeline.types import Corners
 
 Group: TypeAlias = (
     hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations | hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
 )
+_Measured: TypeAlias = tuple[CodedConcept, list[str], CodedConcept, CodedConcept | None]
 _TRACKING, _TRACKING_UID, _FINDING, _CATEGORY = "112039", "112040", "121071", "276214006"
+_DRAWN = ("SCOORD", "SCOORD3D")
 
 
 class Groups:
@@ -41,6 +48,7 @@ class Groups:
         self._coded = [codes.coded(name) for name in detections.classes]
         needs_slices = detections.boxes.grid.dims == 3 and len(detections) > 0
         self._images: list[SliceImage] = slice_images(origin, detections.boxes.grid) if needs_slices else []
+        self._measured = _measurements(detections)
         self._used: dict[str, OriginInstance] = {}
         self._shared: dict[Any, Dataset] = {}
 
@@ -50,8 +58,7 @@ class Groups:
             return None
         label = self._coded[int(self._detections.labels[0])]
         measured = [
-            hd.sr.Measurement(name, float(number), unit, method=how)
-            for name, number, unit, how in _measurements(self._detections, 0)
+            hd.sr.Measurement(name, float(number), unit, method=how) for name, (number, *_), unit, how in self._measured
         ]
         algorithm = hd.sr.AlgorithmIdentification(
             f"cellscan/{self._author.name}",
@@ -89,33 +96,32 @@ class Groups:
         """Give the report that holds the first group all of them, and the evidence that they refer to."""
         container = made.ContentSequence[-1]
         pattern = container.ContentSequence[0]
-        groups = Sequence([self._group(pattern, n) for n in range(len(self._detections))])
+        parts = _parts(pattern)
+        groups = Sequence([self._group(pattern, parts, n) for n in range(len(self._detections))])
         made.ContentSequence = Sequence([*made.ContentSequence[:-1], _copy(container, ContentSequence=groups)])
         made.CurrentRequestedProcedureEvidenceSequence = _evidence(list(self._used.values()))
         unused = [one for one in self._origin.instances if one.instance_uid not in self._used]
         if unused:
             made.PertinentOtherEvidenceSequence = _evidence(unused)
 
-    def _group(self, pattern: Dataset, n: int) -> Dataset:
+    def _group(self, pattern: Dataset, parts: list[tuple[str, Dataset]], n: int) -> Dataset:
         label = self._coded[int(self._detections.labels[n])]
-        measured = iter(_measurements(self._detections, n))
+        found = self._regions(n)
+        numbers = iter(self._measured)
         items: list[Dataset] = []
-        drawn = False
-        for item in pattern.ContentSequence:
-            kind, concept = item.ValueType, item.ConceptNameCodeSequence[0].CodeValue
-            if kind in ("SCOORD", "SCOORD3D"):
-                items += [] if drawn else [self._drawn(item, one) for one in self._regions(n)]
-                drawn = True
-            elif kind == "IMAGE":
-                items.append(self._image(item, self._regions(n)[0]))
-            elif kind == "NUM":
-                items.append(_number(item, next(measured)[1]))
-            elif concept == _TRACKING:
+        for part, item in parts:
+            if part in _DRAWN:
+                items += [self._drawn(item, one) for one in found]
+            elif part == "IMAGE":
+                items.append(self._image(item, found[0]))
+            elif part == "NUM":
+                items.append(_number(item, next(numbers)[1][n]))
+            elif part == _TRACKING:
                 items.append(_copy(item, TextValue=self._tracking(n)))
-            elif concept == _TRACKING_UID:
+            elif part == _TRACKING_UID:
                 items.append(_copy(item, UID=self._tracking_uid(n)))
-            elif concept in (_FINDING, _CATEGORY):
-                items.append(self._code(item, label.type if concept == _FINDING else label.category))
+            elif part in (_FINDING, _CATEGORY):
+                items.append(self._code(item, label.type if part == _FINDING else label.category))
             else:
                 items.append(item)
         return _copy(pattern, ContentSequence=Sequence(items))
@@ -159,14 +165,29 @@ class Groups:
         return self._shared[key]
 
 
+def _parts(pattern: Dataset) -> list[tuple[str, Dataset]]:
+    """The items of a group with what each of them is: its concept, or its type of value where that says enough.
+
+    Of the regions, which follow each other, only the first one is listed.
+    """
+    parts: list[tuple[str, Dataset]] = []
+    for item in pattern.ContentSequence:
+        kind = str(item.ValueType)
+        part = kind if kind in (*_DRAWN, "IMAGE", "NUM") else str(item.ConceptNameCodeSequence[0].CodeValue)
+        if part not in _DRAWN or all(other not in _DRAWN for other, _ in parts):
+            parts.append((part, item))
+    return parts
+
+
 def _copy(item: Dataset, **elements: object) -> Dataset:
-    """A data set with the same elements but for ``elements``."""
-    made = Dataset()
-    # Setting a value that is there would change the element, which both data sets share.
-    replaced = {tag_for_keyword(keyword) for keyword in elements}
-    made.update({tag: element for tag, element in item.items() if tag not in replaced})
+    """A data set with the same elements but for ``elements``, which are of VRs that depend on nothing else."""
+    kept = dict(item.items())
     for keyword, value in elements.items():
-        setattr(made, keyword, value)
+        tag = Tag(keyword)
+        kept[tag] = DataElement(tag, dictionary_VR(tag), value)
+    made = Dataset(kept)
+    # Else pydicom looks for VRs that depend on other elements through all that is below, at every level anew.
+    made.set_original_encoding(False, True, default_encoding)
     return made
 
 
@@ -213,27 +234,26 @@ def _evidence(instances: list[OriginInstance]) -> Sequence:
     return Sequence(studies)
 
 
-def _measurements(detections: Detections, n: int) -> list[tuple[CodedConcept, str, CodedConcept, CodedConcept | None]]:
-    """``(name, value, unit, method)``; values have seven digits, as the shapes' 32-bit floats do."""
-    grid = detections.boxes.grid
-    found: list[tuple[CodedConcept, float, CodedConcept, CodedConcept | None]] = [
-        (codes.CERTAINTY, 100 * float(detections.scores[n]), codes.PERCENT, None)
+def _measurements(detections: Detections) -> list[_Measured]:
+    """``(name, a value for each detection, unit, method)``; values have seven digits, as the shapes' 32-bit floats."""
+    grid, sizes = detections.boxes.grid, detections.boxes.sizes_world
+    found: list[tuple[CodedConcept, np.ndarray, CodedConcept, CodedConcept | None]] = [
+        (codes.CERTAINTY, 100 * detections.scores.astype(np.float64), codes.PERCENT, None)
     ]
     if grid.unit == "mm":
-        sizes = detections.boxes.sizes_world[n]
-        found.append((codes.LONG_AXIS, float(sizes[:2].max()), codes.MM, codes.OF_THE_BOX))
-        found.append((codes.SHORT_AXIS, float(sizes[:2].min()), codes.MM, codes.OF_THE_BOX))
+        found.append((codes.LONG_AXIS, sizes[:, :2].max(axis=1), codes.MM, codes.OF_THE_BOX))
+        found.append((codes.SHORT_AXIS, sizes[:, :2].min(axis=1), codes.MM, codes.OF_THE_BOX))
         if grid.dims == 3:
-            found.append((codes.HEIGHT, float(sizes[2]), codes.MM, codes.OF_THE_BOX))
-            found.append((codes.VOLUME, float(sizes.prod()), codes.MM3, codes.OF_THE_BOX))
+            found.append((codes.HEIGHT, sizes[:, 2], codes.MM, codes.OF_THE_BOX))
+            found.append((codes.VOLUME, sizes.prod(axis=1), codes.MM3, codes.OF_THE_BOX))
+        elif detections.outlines is None:
+            found.append((codes.AREA, sizes.prod(axis=1), codes.MM2, codes.OF_THE_BOX))
         else:
-            found.append(_area(detections, n))
-    return [(name, f"{value:.7g}", unit, how) for name, value, unit, how in found]
+            found.append((codes.AREA, _areas(detections.outlines, grid), codes.MM2, codes.OF_THE_OUTLINE))
+    return [(name, [f"{value:.7g}" for value in values.tolist()], unit, how) for name, values, unit, how in found]
 
 
-def _area(detections: Detections, n: int) -> tuple[CodedConcept, float, CodedConcept, CodedConcept]:
-    if detections.outlines is None:
-        return codes.AREA, float(detections.boxes.sizes_world[n].prod()), codes.MM2, codes.OF_THE_BOX
-    i, j = (detections.outlines[n] - detections.outlines[n].mean(axis=0)).T
-    pixels = abs(float(i @ np.roll(j, -1) - j @ np.roll(i, -1))) / 2
-    return codes.AREA, pixels * float(detections.boxes.grid.spacing.prod()), codes.MM2, codes.OF_THE_OUTLINE
+def _areas(outlines: Corners, grid: Grid) -> np.ndarray:
+    """Of closed lines, by the shoelace formula, in the grid's unit squared."""
+    i, j = np.moveaxis(outlines - outlines.mean(axis=1, keepdims=True), 2, 0)
+    return np.abs((i * np.roll(j, -1, axis=1) - j * np.roll(i, -1, axis=1)).sum(axis=1)) / 2 * grid.spacing.prod()

@@ -80,5 +80,6 @@ def _closed(points: np.ndarray) -> np.ndarray:
 
 
 def _middle(detections: Detections, n: int) -> int:
-    last = detections.boxes.grid.shape[2] - 1
-    return int(np.clip(np.floor(detections.boxes.centres[n, 2] + 0.5), 0, last))
+    boxes = detections.boxes
+    centre = (boxes.lower[n, 2] + boxes.upper[n, 2]) / 2  # of this box alone: all boxes take time for all
+    return int(np.clip(np.floor(centre + 0.5), 0, boxes.grid.shape[2] - 1))
