@@ -6,12 +6,31 @@ import os
 # on a busy machine, and rounds in another order. Programs that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import sqlite3
+
 import pytest
 from jaxtyping import install_import_hook
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 _CHECKED = ["pipeline.geometry", "pipeline.detections", "pipeline.inference.suppression", "pipeline.datasets.cases"]
 
 install_import_hook(_CHECKED, "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk():
+    """No test pulls the plug, and what a killed process wrote is there without it: thousands of waits are minutes."""
+
+    def off(connection, _record, _proxy):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Pool, "checkout", off)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+    event.remove(Pool, "checkout", off)
 
 
 @pytest.fixture(scope="session")

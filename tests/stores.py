@@ -15,6 +15,7 @@ def copy_store(empty_store: Path, home: Path) -> Settings:
     """The settings of ``home``, whose store is there and empty."""
     home.mkdir(parents=True, exist_ok=True)
     source, copy = sqlite3.connect(empty_store), sqlite3.connect(home / "mlflow.db")
+    copy.execute("PRAGMA synchronous=OFF")
     source.backup(copy)
     source.close()
     copy.close()

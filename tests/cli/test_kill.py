@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.experiments import tiny_2d
 from tests.phantoms import field_of_cells
+from tests.stores import copy_store
 
 FIELDS = 9
 EPOCHS = 30  # as many as leave time for two signals
@@ -24,9 +25,10 @@ SCANS = 40  # enough that detection is still at work when the kill arrives
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Annotated fields, an experiment on them, and the environment of a fresh home."""
+def place(tmp_path_factory, empty_store):
+    """Annotated fields, an experiment on them, and the environment of a home in which nothing was done."""
     root = tmp_path_factory.mktemp("kill")
+    copy_store(empty_store, root / "home")
     for kind in ("images", "labels"):
         (root / "fields" / kind).mkdir(parents=True)
     for seed in range(FIELDS):

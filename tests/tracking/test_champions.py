@@ -93,45 +93,61 @@ def test_who_knows_an_older_champion_changes_nothing(three):
 
 
 _PROMOTE = """
-import sys, time
+import sys
 from pathlib import Path
 from pipeline.settings import Settings
 from pipeline.tracking.champions import ChampionMoved, champions, change_champion
 from pipeline.tracking.history import Change
-home, own, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-settings = Settings(own, own, "cpu", "", f"sqlite:///{home / 'mlflow.db'}", None)
-known = champions(settings, "cells")
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    change_champion(settings, known, Change.now("promoted", version, known.current, "better"))
-    print("promoted", flush=True)
-except ChampionMoved as error:
-    print(error, flush=True)
+home, version = Path(sys.argv[1]), sys.argv[2]
+while own := sys.stdin.readline().strip():
+    settings = Settings(Path(own), Path(own), "cpu", "", f"sqlite:///{home / 'mlflow.db'}", None)
+    known = champions(settings, "cells")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        change_champion(settings, known, Change.now("promoted", version, known.current, "better"))
+        print("promoted", flush=True)
+    except ChampionMoved as error:
+        print(error, flush=True)
 """
 
 
-@pytest.mark.parametrize("homes", ["one", "two"])
-def test_of_two_processes_that_promote_at_once_one_does_and_the_other_is_told(three, tmp_path, homes):
+@pytest.fixture
+def rivals(three):
+    """Two processes that each promote a version, 2 and 3, when they are told to."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = {
+        version: subprocess.Popen([sys.executable, "-c", _PROMOTE, str(three.home), version], text=True, **pipes)
+        for version in "23"
+    }
+    yield started
+    for process in started.values():
+        process.communicate()
+
+
+def test_of_two_processes_that_promote_at_once_one_does_and_the_other_is_told(three, rivals, tmp_path):
     """With two homes there is no lock that both see, as on two machines with one MLflow server."""
-    _promote(three, "1")
-    started = []
-    for version in ("2", "3"):
-        own = three.home if homes == "one" else tmp_path / f"home-{version}"
-        command = [sys.executable, "-c", _PROMOTE, str(three.home), str(own), version]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, text=True, **pipes))
-    for process in started:
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
-    for process in started:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = {version: process.communicate()[0].strip() for version, process in zip("23", started, strict=True)}
-    champion = registry.champion(three, "cells")
-    loser = {"2": "3", "3": "2"}[champion]
-    assert said[champion] == "promoted"
-    assert said[loser].startswith(f"cells/{champion} was made the champion meanwhile")
-    assert [one.version for one in champions(three, "cells").changes] == ["1", champion]
+    expected = []
+    for homes in ([three.home] * 2, [tmp_path / "second", tmp_path / "third"]):
+        _promote(three, "1")
+        for process, own in zip(rivals.values(), homes, strict=True):
+            _tell(process, str(own))
+        for process in rivals.values():
+            assert process.stdout.readline() == "ready\n", process.stderr.read()
+        for process in rivals.values():
+            _tell(process, "go")
+        said = {version: process.stdout.readline().strip() for version, process in rivals.items()}
+        champion = registry.champion(three, "cells")
+        loser = {"2": "3", "3": "2"}[champion]
+        assert said[champion] == "promoted"
+        assert said[loser].startswith(f"cells/{champion} was made the champion meanwhile")
+        expected += ["1", champion]
+        assert [one.version for one in champions(three, "cells").changes] == expected
+
+
+def _tell(process, words):
+    process.stdin.write(f"{words}\n")
+    process.stdin.flush()
 
 
 def test_an_answer_that_got_lost_is_not_taken_for_another_champion(three, monkeypatch):

@@ -1,7 +1,7 @@
 """The measurement groups of a report, one a detection (PS3.16 TID 1410, 1411).
 
 highdicom makes and checks the first; the others are copies of it with their own values, since its way takes 30 ms a
-group and an archive has thousands.
+group and an archive has thousands. What they share is encoded once.
 """
 
 from typing import Any, TypeAlias
@@ -9,15 +9,12 @@ from typing import Any, TypeAlias
 import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept
-from pydicom.charset import default_encoding
-from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
 
 from pipeline.detections.detection import Detections
 from pipeline.detections.dicom import codes, regions
+from pipeline.detections.dicom.encoded import copy_with, frozen, item_bytes, settled
 from pipeline.detections.dicom.identity import Author, Identity
 from pipeline.detections.dicom.places import SliceImage, slice_images
 from pipeline.detections.dicom.regions import Region
@@ -31,6 +28,9 @@ Group: TypeAlias = (
 _Measured: TypeAlias = tuple[CodedConcept, list[str], CodedConcept, CodedConcept | None]
 _TRACKING, _TRACKING_UID, _FINDING, _CATEGORY = "112039", "112040", "121071", "276214006"
 _DRAWN = ("SCOORD", "SCOORD3D")
+# An item of a group by its concept, or by its type of value where that says enough; as bytes where all groups have it.
+# Of the regions, which follow each other, only the first one is listed.
+_Part: TypeAlias = tuple[str, Dataset | bytes]
 
 
 class Groups:
@@ -50,7 +50,7 @@ class Groups:
         self._images: list[SliceImage] = slice_images(origin, detections.boxes.grid) if needs_slices else []
         self._measured = _measurements(detections)
         self._used: dict[str, OriginInstance] = {}
-        self._shared: dict[Any, Dataset] = {}
+        self._shared: dict[Any, bytes] = {}
 
     def first(self) -> Group | None:
         """The group of the first detection; `None` without detections."""
@@ -97,34 +97,35 @@ class Groups:
         container = made.ContentSequence[-1]
         pattern = container.ContentSequence[0]
         parts = _parts(pattern)
-        groups = Sequence([self._group(pattern, parts, n) for n in range(len(self._detections))])
-        made.ContentSequence = Sequence([*made.ContentSequence[:-1], _copy(container, ContentSequence=groups)])
+        groups = b"".join(self._group(pattern, parts, n) for n in range(len(self._detections)))
+        made.ContentSequence = Sequence([*made.ContentSequence[:-1], copy_with(container, ContentSequence=groups)])
         made.CurrentRequestedProcedureEvidenceSequence = _evidence(list(self._used.values()))
         unused = [one for one in self._origin.instances if one.instance_uid not in self._used]
         if unused:
             made.PertinentOtherEvidenceSequence = _evidence(unused)
+        settled(made)
 
-    def _group(self, pattern: Dataset, parts: list[tuple[str, Dataset]], n: int) -> Dataset:
+    def _group(self, pattern: Dataset, parts: list[_Part], n: int) -> bytes:
         label = self._coded[int(self._detections.labels[n])]
         found = self._regions(n)
         numbers = iter(self._measured)
-        items: list[Dataset] = []
+        items: list[bytes] = []
         for part, item in parts:
-            if part in _DRAWN:
+            if isinstance(item, bytes):
+                items.append(item)
+            elif part in _DRAWN:
                 items += [self._drawn(item, one) for one in found]
             elif part == "IMAGE":
                 items.append(self._image(item, found[0]))
             elif part == "NUM":
                 items.append(_number(item, next(numbers)[1][n]))
             elif part == _TRACKING:
-                items.append(_copy(item, TextValue=self._tracking(n)))
+                items.append(item_bytes(copy_with(item, TextValue=self._tracking(n))))
             elif part == _TRACKING_UID:
-                items.append(_copy(item, UID=self._tracking_uid(n)))
-            elif part in (_FINDING, _CATEGORY):
-                items.append(self._code(item, label.type if part == _FINDING else label.category))
+                items.append(item_bytes(copy_with(item, UID=self._tracking_uid(n))))
             else:
-                items.append(item)
-        return _copy(pattern, ContentSequence=Sequence(items))
+                items.append(self._code(item, label.type if part == _FINDING else label.category))
+        return item_bytes(copy_with(pattern, ContentSequence=b"".join(items)))
 
     def _regions(self, n: int) -> list[Region]:
         return regions.regions(self._detections, n, self._origin, self._images, self._kind)
@@ -135,18 +136,18 @@ class Groups:
     def _tracking_uid(self, n: int) -> str:
         return self._identity.part("finding", n + 1)
 
-    def _drawn(self, pattern: Dataset, region: Region) -> Dataset:
+    def _drawn(self, pattern: Dataset, region: Region) -> bytes:
         own: dict[str, object] = {"GraphicData": region.points.ravel().tolist()}
         if pattern.ValueType == "SCOORD":
-            own["ContentSequence"] = Sequence([self._image(pattern.ContentSequence[0], region)])
-        return _copy(pattern, **own)
+            own["ContentSequence"] = self._image(pattern.ContentSequence[0], region)
+        return item_bytes(copy_with(pattern, **own))
 
-    def _image(self, pattern: Dataset, region: Region) -> Dataset:
-        """A reference to the region's image, one data set for all that refer to it."""
+    def _image(self, pattern: Dataset, region: Region) -> bytes:
+        """A reference to the region's image, the same for all that refer to it."""
         key = region.instance.instance_uid, region.frame
         if key not in self._shared:
             self._used[region.instance.instance_uid] = region.instance
-            referred = _copy(
+            referred = copy_with(
                 pattern.ReferencedSOPSequence[0],
                 ReferencedSOPClassUID=region.instance.sop_class,
                 ReferencedSOPInstanceUID=region.instance.instance_uid,
@@ -155,47 +156,40 @@ class Groups:
                 del referred.ReferencedFrameNumber
             if region.frame is not None:
                 referred.ReferencedFrameNumber = region.frame
-            self._shared[key] = _copy(pattern, ReferencedSOPSequence=Sequence([referred]))
+            self._shared[key] = item_bytes(copy_with(pattern, ReferencedSOPSequence=item_bytes(referred)))
         return self._shared[key]
 
-    def _code(self, pattern: Dataset, code: CodedConcept) -> Dataset:
+    def _code(self, pattern: Dataset, code: CodedConcept) -> bytes:
         key = pattern.ConceptNameCodeSequence[0].CodeValue, id(code)
         if key not in self._shared:
-            self._shared[key] = _copy(pattern, ConceptCodeSequence=Sequence([code]))
+            self._shared[key] = item_bytes(copy_with(pattern, ConceptCodeSequence=item_bytes(code)))
         return self._shared[key]
 
 
-def _parts(pattern: Dataset) -> list[tuple[str, Dataset]]:
-    """The items of a group with what each of them is: its concept, or its type of value where that says enough.
-
-    Of the regions, which follow each other, only the first one is listed.
-    """
-    parts: list[tuple[str, Dataset]] = []
+def _parts(pattern: Dataset) -> list[_Part]:
+    parts: list[_Part] = []
     for item in pattern.ContentSequence:
         kind = str(item.ValueType)
         part = kind if kind in (*_DRAWN, "IMAGE", "NUM") else str(item.ConceptNameCodeSequence[0].CodeValue)
-        if part not in _DRAWN or all(other not in _DRAWN for other, _ in parts):
-            parts.append((part, item))
+        if part in _DRAWN:
+            if all(other not in _DRAWN for other, _ in parts):
+                parts.append((part, frozen(item, "ContentSequence")))
+        elif part == "NUM":
+            value = frozen(item.MeasuredValueSequence[0])
+            own = copy_with(frozen(item, "MeasuredValueSequence"), MeasuredValueSequence=Sequence([value]))
+            parts.append((part, own))
+        elif part in (_TRACKING, _TRACKING_UID):
+            parts.append((part, frozen(item)))
+        else:
+            parts.append((part, item if part in ("IMAGE", _FINDING, _CATEGORY) else item_bytes(item)))
     return parts
 
 
-def _copy(item: Dataset, **elements: object) -> Dataset:
-    """A data set with the same elements but for ``elements``, which are of VRs that depend on nothing else."""
-    kept = dict(item.items())
-    for keyword, value in elements.items():
-        tag = Tag(keyword)
-        kept[tag] = DataElement(tag, dictionary_VR(tag), value)
-    made = Dataset(kept)
-    # Else pydicom looks for VRs that depend on other elements through all that is below, at every level anew.
-    made.set_original_encoding(False, True, default_encoding)
-    return made
-
-
-def _number(pattern: Dataset, number: str) -> Dataset:
+def _number(pattern: Dataset, number: str) -> bytes:
     value = pattern.MeasuredValueSequence[0]
     exact = {"FloatingPointValue": float(number)} if "FloatingPointValue" in value else {}
-    value = _copy(value, NumericValue=number, **exact)
-    return _copy(pattern, MeasuredValueSequence=Sequence([value]))
+    value = copy_with(value, NumericValue=number, **exact)
+    return item_bytes(copy_with(pattern, MeasuredValueSequence=item_bytes(value)))
 
 
 def _reference(region: Region) -> tuple[str, str, list[int] | None]:
