@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai import transforms as mt
-from monai.data import CacheDataset, list_data_collate
+from monai.data import CacheDataset, list_data_collate, set_track_meta
 
 from pipeline.config import ExperimentConfig, load_experiment
 from pipeline.config.transforms import Window
@@ -167,6 +167,7 @@ def case_of(config: ExperimentConfig, folder: Path, number: int) -> Case:
 
 
 def monai_cache(config: ExperimentConfig, folder: Path) -> CacheDataset:
+    set_track_meta(False)  # it costs time, and nothing here asks where a patch came from
     files = [{"image": str(folder / f"{n}.npy"), "mask": str(folder / f"{n}.mask.npy")} for n in numbers(folder)]
     return CacheDataset(files, mt.Compose([*fixed(config), *varied(config)]), num_workers=None, progress=False)
 
@@ -215,6 +216,7 @@ def varied(config: ExperimentConfig) -> list[Any]:
     ]
     return [
         crop,
+        mt.DeleteItemsd(["mask_fg_indices", "mask_bg_indices"]),
         *(mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in own.flip),
         *([mt.RandRotate90d(both, prob=0.75, spatial_axes=(0, 1))] if own.rotate90 else []),
         affine,

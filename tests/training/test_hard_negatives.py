@@ -47,7 +47,7 @@ def _first(marks):
 
 def test_the_share_asked_for_is_drawn_at_what_was_mistaken_for_an_object(tmp_path, settings, fields):
     volumes, others = fields
-    config = mining(max_epochs=12, validate_every=12)
+    config = mining(max_epochs=13, validate_every=12)
     split = split_cases(config.data, volumes, 0)
     history = train(config, split, tmp_path / "run", settings).history
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]["HardNegatives"]
