@@ -6,9 +6,9 @@ Time: 24 generated scans of the shape of CRC's fields (2D) and of LIDC's crops (
 shipped experiments have them (stain left out: MONAI has none). Ours: the loader of a training (a thread, no workers).
 MONAI: CacheDataset with the deterministic part and the places to crop at cached, RandCropByPosNegLabeld (4 patches of
 a scan at a time), flips, quarter turns, RandAffined (zoom, rotation), intensity, in a DataLoader with a worker for each
-core, kept from epoch to epoch, and with none; the faster one counts. MONAI moves a mask along, ours moves boxes. Filling
-MONAI's cache, and preparing ours, is not in the time. With the network: each batch is followed by a training step; the
-targets of MONAI's are those of a batch of ours. Turns alternate; figures are medians.
+core, kept from epoch to epoch, and with none; the faster one counts. MONAI moves a mask along, ours moves boxes. The
+filling of MONAI's cache, and preparing ours, is not in the time. With the network: each batch is followed by a training
+step; the targets of MONAI's are those of a batch of ours. Turns alternate; figures are medians.
 
 Memory: the highest resident size of a process that goes through two epochs of data of 20, 80 and 320 scans in 3D.
 """
