@@ -31,7 +31,7 @@ def plan(
         list[str] | None,
         typer.Option("--where", metavar="KEY=VALUE", help="Only scans with this attribute, e.g. stain=he."),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.5, help="How long training may take on this device.")] = 20.0,
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long training may take on this device.")] = 25.0,
     point_box: Annotated[
         float | None,
         typer.Option(

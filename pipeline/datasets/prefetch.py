@@ -62,7 +62,7 @@ class PrefetchingLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # the base names its own class
         self.close()
-        batches = super().__iter__()  # here, not in the thread: it draws from torch's random numbers
+        batches = super().__iter__()  # here, not in the thread: it may draw from torch's random numbers
         if self.num_workers:
             return batches
         self._batches = prefetched(batches)

@@ -1,4 +1,4 @@
-"""Classes of which some are rare: how often they are shown, and how much they weigh."""
+"""Several classes: how often each is shown, and how much it weighs."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ from pipeline.planning.choice import Choice, number
 # A class with a third of the objects of the commonest one is seen often enough as it is.
 _RARE = 3.0
 _BALANCED = 0.5
+_TELLING_APART = 2.0
 
 
 def sampling(classes: Mapping[str, int]) -> list[Choice]:
@@ -18,11 +19,15 @@ def sampling(classes: Mapping[str, int]) -> list[Choice]:
 
 
 def weighting(classes: Mapping[str, int]) -> list[Choice]:
-    """``training.class_weighting``, where a class is rare."""
-    if not _is_rare(classes):
+    """``training.class_weight``, where there are several, and ``class_weighting``, where one is rare."""
+    if len(classes) < 2:
         return []
+    told = f"{len(classes)} classes are harder to tell apart than to find: the weight tuned on CRCHistoPhenotypes"
+    weight = Choice("training.class_weight", _TELLING_APART, told)
+    if not _is_rare(classes):
+        return [weight]
     reason = f"{_told(classes)}: each weighs by one over the square root of its count, short of evening them out"
-    return [Choice("training.class_weighting", "inverse_sqrt", reason)]
+    return [weight, Choice("training.class_weighting", "inverse_sqrt", reason)]
 
 
 def _is_rare(classes: Mapping[str, int]) -> bool:

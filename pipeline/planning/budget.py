@@ -7,6 +7,7 @@ from pipeline.planning.choice import Choice, number
 from pipeline.planning.cost import Cost
 from pipeline.planning.device import Device
 from pipeline.planning.fingerprint import Fingerprint
+from pipeline.planning.judging import view_count
 
 _OBJECTS_A_STEP = 10
 _BATCHES = {"cpu": (4, 16), "cuda": (8, 32)}
@@ -46,7 +47,8 @@ def training(
         DatasetError: beside validation, the time does not even allow 100 steps of two patches.
     """
     size = wanted = batch_size(cost, objects_in_patch, device)
-    validating = cost.seconds_of_detecting(device, voxels_of_scan, patch_voxels) * fingerprint.scans / 4
+    scan = cost.seconds_of_detecting(device, voxels_of_scan, patch_voxels) * view_count(fingerprint)
+    validating = scan * fingerprint.scans / 4
     budget = minutes * 60
     validations = max(1, min(_VALIDATIONS, int(_VALIDATING * budget / max(validating, 1e-9))))
     training_seconds = budget - validations * validating
@@ -62,7 +64,6 @@ def training(
     decay = min(max(1 - 1 / (_MEMORY_OF_STEPS * steps), 0.9), 0.999)
     told = "modelled" if cost.pace is None else "measured"
     spent = f"{number(minutes)} minutes on a {device.text()} at a {told} {number(seconds)} s a patch"
-    half = device.bf16
     return (
         _batch_choice(cost, objects_in_patch, device, size, wanted),
         Choice("sampling.samples_per_epoch", samples, f"{spent}: {epochs * samples} patches, in {steps} steps"),
@@ -76,7 +77,7 @@ def training(
             ceil(epochs / validations),
             f"a validation costs about {number(validating)} s by the model",
         ),
-        Choice("training.precision", "bf16" if half else "32", _precision_reason(device)),
+        Choice("training.precision", "auto", _precision_reason(device)),
         Choice(
             "training.workers",
             0 if device.kind == "cpu" else min(device.cores, 8),
@@ -111,5 +112,5 @@ def _batch_choice(cost: Cost, objects_in_patch: float, device: Device, size: int
 
 def _precision_reason(device: Device) -> str:
     if device.bf16:
-        return "the GPU computes in bfloat16"
-    return "on a CPU bfloat16 convolutions are not faster everywhere" if device.kind == "cpu" else "no bfloat16 here"
+        return "bfloat16, which this device computes, where the first batch's gradient is the same by it"
+    return "32 bits here, bfloat16 on a device that computes it and where the first batch's gradient is the same by it"

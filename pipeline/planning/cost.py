@@ -14,9 +14,12 @@ _BYTES_A_WEIGHT = 20
 _PASSING = 1.7
 # A backward pass computes about twice what the forward pass does.
 _PASSES = 3
-# What a core of a server's CPU does in float32 convolutions, and what its memory moves, fitted to training runs of the
-# five shipped experiments on 2 cores (0.024 to 0.115 s a patch, augmentation included): within 15 % of each.
-_CPU_RATE, _CPU_BYTES = 35e9, 5e9
+# What a core of a server's CPU does in float32 convolutions, and what its memory moves: 35e9 and 5e9 fitted to training
+# runs of five experiments on 2 cores (0.024 to 0.115 s a patch, augmentation included), within 15 % of each; by
+# channels last, steps of CRC, DSB and LIDC then came to 0.76, 0.84 and 0.69 of that, in bfloat16 to 0.90, 0.73 and
+# 0.75 of the rest.
+_CPU_RATE, _CPU_BYTES = 46e9, 6.6e9
+_HALF = 0.8
 # Of a data-centre GPU, assumed and not fitted: a third of its usual float32 (TF32) rate, and the start of a step.
 _GPU_RATE, _GPU_BYTES, _GPU_STEP = 20e12, 500e9, 0.02
 # Rays are followed in portions (`detectors.rays`); lengths of all of them, and four more of their size in the loss.
@@ -62,7 +65,8 @@ class Cost:
 
     def _modelled(self, device: Device, batch: int) -> float:
         if device.kind == "cpu":
-            return _PASSES * self.forward / (_CPU_RATE * device.cores) + self.kept / _CPU_BYTES
+            whole = _PASSES * self.forward / (_CPU_RATE * device.cores) + self.kept / _CPU_BYTES
+            return whole * (_HALF if device.bf16 else 1.0)
         network = _PASSES * self.forward / _GPU_RATE + self.kept / _GPU_BYTES + _GPU_STEP / batch
         return max(network, self.values / (_PREPARED * device.cores))
 

@@ -9,8 +9,8 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """``memory`` in bytes; ``cores`` of the CPU (also beside a GPU, where they prepare patches); ``name`` as PyTorch
-    knows it."""
+    """``memory`` in bytes; ``cores`` of the CPU (also beside a GPU, where they prepare patches); ``bf16``: it has
+    instructions for bfloat16; ``name`` as PyTorch knows it."""
 
     kind: Literal["cpu", "cuda"]
     memory: int
@@ -33,12 +33,13 @@ def find_device(name: str) -> Device:
     """The device of a setting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Memory counts in whole GiB, as built in."""
     import torch
 
+    from pipeline.training.precision import computes_bf16
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Device("cpu", max(round(memory / _GIB), 1) * _GIB, cores)
+        return Device("cpu", max(round(memory / _GIB), 1) * _GIB, cores, computes_bf16(torch.device("cpu")))
     index = torch.device("cuda" if name == "auto" else name).index or 0
     facts = torch.cuda.get_device_properties(index)
-    return Device(
-        "cuda", max(round(facts.total_memory / _GIB), 1) * _GIB, cores, bf16=facts.major >= 8, name=f"cuda:{index}"
-    )
+    memory = max(round(facts.total_memory / _GIB), 1) * _GIB
+    return Device("cuda", memory, cores, computes_bf16(torch.device("cuda", index)), f"cuda:{index}")

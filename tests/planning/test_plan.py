@@ -66,7 +66,7 @@ def test_test_scans_do_not_enter_the_fingerprint(tmp_path):
 
 
 def test_patients_are_divided_where_they_are_known_and_looks_where_not(tmp_path):
-    known = make_plan(fields(tmp_path, 7), WISH, TWO_CORES)
+    known = make_plan(fields(tmp_path, 7, step=50), WISH, TWO_CORES)  # of 4 objects each
     assert known.config.data.split.model_dump() == {"kind": "folds", "folds": 5, "fold": 0, "group_by": "patient"}
     assert known.fingerprint.patients is not None
     rng = np.random.default_rng(0)
@@ -78,6 +78,12 @@ def test_patients_are_divided_where_they_are_known_and_looks_where_not(tmp_path)
     looks = make_plan(unknown, WISH, TWO_CORES)
     assert looks.config.data.split.group_by == "look"
     assert looks.fingerprint.patients is None
+
+
+def test_few_patients_with_many_objects_all_teach_and_validation_lies_within_them(tmp_path):
+    plan = make_plan(fields(tmp_path, 7), WISH, TWO_CORES)  # of 25 objects each
+    assert plan.config.data.split == FoldSplit(validation="within", validation_share=0.16)
+    assert "a median of 25 objects" in plan.reason("data.split")
 
 
 def test_of_two_patients_one_is_tested_and_validation_lies_within_the_other(tmp_path):
@@ -92,7 +98,7 @@ def test_one_patient_is_too_few(tmp_path):
 
 
 def test_the_first_fold_with_objects_on_both_sides_is_taken(tmp_path):
-    every = fields(tmp_path, 5)
+    every = fields(tmp_path, 5, step=50)
     plan = make_plan(every, WISH, TWO_CORES)
     data = plan.config.data
     validating = split_cases(data, every, 0).validation[0].volume.volume_id

@@ -47,7 +47,7 @@ def _first(marks):
 
 def test_the_share_asked_for_is_drawn_at_what_was_mistaken_for_an_object(tmp_path, settings, fields):
     volumes, others = fields
-    config = mining(max_epochs=12, validate_every=12)
+    config = mining(max_epochs=13, validate_every=12)
     split = split_cases(config.data, volumes, 0)
     history = train(config, split, tmp_path / "run", settings).history
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]["HardNegatives"]
@@ -90,7 +90,7 @@ def prepared_of(case, tmp_path):
 def test_only_false_detections_above_the_score_and_outside_of_objects_count(monkeypatch, tmp_path, case):
     cell = case.annotations.boxes.centres[0]
     far = [[(cell[0] + 20 * n) % 64, (cell[1] + 30) % 64] for n in range(3)]
-    found = [cell, cell + [3.5, 0], *far]  # the second one finds nothing: the cell is found already
+    found = [cell, cell + np.array([3.5, 0]), *far]  # the second one finds nothing: the cell is found already
     monkeypatch.setattr(hard_negatives, "detect_prepared", Told(found, [0.9, 0.8, 0.5, 0.31, 0.29]))
     places = false_places(None, mining(), case, prepared_of(case, tmp_path))
     assert np.allclose(places, case.grid.to_world(np.array(far[:2])))

@@ -37,6 +37,7 @@ def on_workers() -> ExperimentConfig:
 def with_hard_negatives() -> ExperimentConfig:
     raw = tiny_2d(max_epochs=4, workers=1).model_dump()
     raw["sampling"] |= {"hard_negative_share": 0.5, "hard_negative_score": 0.0}
+    raw["inference"]["score_floor"] = 1e-4  # a network that has learnt nothing yet is sure of nothing
     return ExperimentConfig.model_validate(raw)
 
 
