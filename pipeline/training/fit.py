@@ -137,16 +137,15 @@ def _patches(dataset: PatchDataset, rank: Rank, epoch: int) -> PrefetchingLoader
         batch_sampler=ShareSampler(numbers, training.batch_size, rank),
         collate_fn=collate,
         num_workers=training.workers,
-        # Its own, of which patches use nothing: workers that begin again with a training draw from it once more.
-        generator=torch.Generator(),
+        generator=_unused(),
         # Workers hold a copy of the data set: those of an epoch must begin after hard negatives were found.
         persistent_workers=training.workers > 0 and not sampling.hard_negative_share,
-        generator=_unused(),
     )
 
 
 def _unused() -> torch.Generator:
-    """Loaders draw a seed that nothing here uses: not from the global generator, whose state is the training's."""
+    """Loaders draw a seed that nothing here uses, and once more with workers that begin again: not from the global
+    generator, whose state is the training's."""
     return torch.Generator()
 
 
