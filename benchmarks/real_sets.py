@@ -61,7 +61,7 @@ def row(config: ExperimentConfig, settings: Settings) -> str:
     if config.data.cases.kind == "random_offset":
         data = experiment_data(config, settings)
         blind = evaluate([middle(case) for case in data.split.test], config.evaluation, config.data.classes, "-", 0.5)
-        figures = "; ".join(f"{name} {blind.metrics[name]}" for name in SHOWN[config.name])
+        figures = "; ".join(f"{name} {blind.metrics[name]}" for name in SHOWN[config.name] if name in blind.metrics)
         line += f"\n| names the middle of every window | {size} | none | {figures} |"
     return line
 

@@ -58,7 +58,13 @@ def command(place, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *words],
         cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=_heed_interrupts,
     )  # fmt: skip
+
+
+def _heed_interrupts() -> None:
+    """A shell starts what runs in its background, such as these tests, deaf to SIGINT; children would stay so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def signal_when(sent: signal.Signals, process: subprocess.Popen, reached) -> str:

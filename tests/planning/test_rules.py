@@ -396,8 +396,14 @@ def test_brightness_is_the_spread_of_means_in_the_networks_range():
 def test_modelled_time_of_shipped_experiments_is_what_two_cores_took():
     from tests.architecture.test_experiments import FOLDER
 
-    # Seconds a patch of epochs that were trained on two cores, whatever else they did.
-    for name, took in (("crc_cells_2d", 0.09), ("lidc_nodules_3d", 0.034), ("demo_cells_2d", 0.024)):
+    # Seconds a patch of the fastest epoch of trainings on two cores, with all that is in it; bfloat16 or not.
+    trained = {
+        "crc_cells_2d": (True, 0.058),
+        "dsb_nuclei_2d": (True, 0.054),
+        "lidc_nodules_3d": (True, 0.0455),
+        "demo_cells_2d": (False, 0.024),
+    }
+    for name, (bf16, took) in trained.items():
         config = load_experiment(FOLDER / f"{name}.yaml")
-        modelled = cost_of(config).seconds(Device("cpu", 16 * GIB, 2), config.training.batch_size)
-        assert modelled == pytest.approx(took, rel=0.3)
+        modelled = cost_of(config).seconds(Device("cpu", 16 * GIB, 2, bf16), config.training.batch_size)
+        assert modelled == pytest.approx(took, rel=0.35)

@@ -105,7 +105,7 @@ def test_changed_artifacts_are_refused(settings, run_id, bundle_folder):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cells", "is written name@champion or name/3, got 'cells'"),
+        ("cells", "is written name@champion or name/3, and a starter model starter/name, got 'cells'"),
         ("cells/7", "no version 'cells/7'; there are cells/1"),
         ("cells@champion", "no version 'cells@champion'; there are cells/1"),
         ("cells'x/1", "is written name@champion or name/3"),

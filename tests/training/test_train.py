@@ -1,5 +1,7 @@
 import dataclasses
+import multiprocessing
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from pipeline.detectors.bundle import Bundle
 from pipeline.errors import DatasetError
 from pipeline.evaluation import primary_value
 from pipeline.inference.detect import VolumeDetector, score_cases
+from pipeline.settings import Settings
 from pipeline.training.module import rate_at
 from pipeline.training.train import train
 from tests.experiments import tiny_2d, tiny_star
@@ -41,12 +44,27 @@ def with_hard_negatives() -> ExperimentConfig:
     return ExperimentConfig.model_validate(raw)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [tiny_2d(max_epochs=4), on_workers(), with_hard_negatives()],
-    ids=["boxes", "outlines on workers", "hard negatives on workers"],
-)
-def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings, config):
+def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, settings):
+    goes_on_as_if_undisturbed(tmp_path, settings, tiny_2d(max_epochs=4))
+
+
+@pytest.mark.parametrize("config", [on_workers(), with_hard_negatives()], ids=["outlines", "hard negatives"])
+def test_so_does_one_with_worker_processes(tmp_path, settings, config):
+    """In a process of its own: workers are forked, and this one has run servers and flows."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=with_forked_workers, args=(tmp_path, settings, config)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+
+
+def with_forked_workers(*what) -> None:
+    multiprocessing.set_start_method("fork", force=True)
+    goes_on_as_if_undisturbed(*what)
+
+
+def goes_on_as_if_undisturbed(tmp_path: Path, settings: Settings, config: ExperimentConfig) -> None:
     split = split_cases(config.data, [field_with_masks(tmp_path, seed) for seed in range(6)], 0)
     whole = train(config, split, tmp_path / "whole", settings)
 
