@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -60,10 +60,10 @@ class Instances:
         numbers = np.append(0, np.where(self.kept, np.cumsum(self.kept), 0)).astype(np.int32)
         values = np.append(0, self._values)
         if values[-1] > 4 * len(values) + _FEW:  # far apart: a table of them all would be large
-            return lambda found: numbers[np.where(found > 0, np.searchsorted(values, found), 0)]
+            return partial(_searched, values, numbers)
         table = np.zeros(int(values[-1]) + 1, dtype=np.int32)
         table[values] = numbers
-        return lambda found: table[np.maximum(found, 0)]
+        return partial(_looked_up, table)
 
     def region(self, lower: tuple[int, ...], upper: tuple[int, ...]) -> LabelMap:
         """``(i, j[, k])`` int32 of the case's voxels ``lower:upper`` (``upper`` exclusive), which lie inside it."""
@@ -86,6 +86,15 @@ class Instances:
         """
         lower, upper = placement.region(self.grid.shape)
         return placement.nearest(self.region(lower, upper), lower, UNKNOWN)
+
+
+# Functions of the module and not closures: worker processes that are spawned get a copy.
+def _searched(values: np.ndarray, numbers: np.ndarray, found: np.ndarray) -> LabelMap:
+    return numbers[np.where(found > 0, np.searchsorted(values, found), 0)]
+
+
+def _looked_up(table: np.ndarray, found: np.ndarray) -> LabelMap:
+    return table[np.maximum(found, 0)]
 
 
 def _slabs(label_map: StoredArray) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Masks on training patches and on windows: they lie where the image shows their object."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -96,6 +97,15 @@ def test_label_maps_of_far_apart_values_are_read_like_others(tmp_path):
     write_array(far, np.asarray(near.label_map).astype(np.int64) * 10_000_000)
     distant = dataclasses.replace(near, label_map=StoredArray.open(far))
     np.testing.assert_array_equal(distant.whole, near.whole)
+
+
+@pytest.mark.parametrize("apart", [1, 10_000_000])
+def test_masks_that_were_read_can_be_sent_to_another_process(tmp_path, apart):
+    near = Case.whole(field_with_masks(tmp_path, 0)).instances
+    write_array(tmp_path / "far.b2nd", np.asarray(near.label_map).astype(np.int64) * apart)
+    read = dataclasses.replace(near, label_map=StoredArray.open(tmp_path / "far.b2nd"))
+    whole = read.whole
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(read)).whole, whole)
 
 
 def test_a_window_numbers_the_objects_that_reach_into_it(tmp_path):

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from pipeline.detections.detection import Detections
 from pipeline.detections.dicom import codes
-from pipeline.detections.dicom.identity import Author, Identity, common, identify, settle, subject
+from pipeline.detections.dicom.identity import Author, Identity, algorithm_of, common, identify, settle, subject
 from pipeline.errors import SourceError
 from pipeline.sources.dicom.origin import Origin
 from pipeline.sources.dicom.slide_frame import index_to_slide
@@ -80,13 +80,6 @@ def _group(
 ) -> hd.ann.AnnotationGroup:
     mine = detections.labels == label
     coded = codes.coded(detections.classes[label])
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name=f"cellscan/{author.name}",
-        family=codes.NETWORK,
-        version=author.version,
-        source="cellscan",
-        parameters={"digest": author.digest},
-    )
     group = hd.ann.AnnotationGroup(
         number=number,
         uid=identity.part("group", number),
@@ -97,7 +90,7 @@ def _group(
         # highdicom looks at every shape by itself, which takes seconds a million: it sees one, the others follow.
         graphic_data=[np.pad(shapes[mine][0], ((0, 0), (0, 1)))],
         algorithm_type=hd.ann.AnnotationGroupGenerationTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_identification=algorithm_of(author),
     )
     count, corners, _ = shapes[mine].shape
     group.NumberOfAnnotations = count

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
 
 from pipeline.detections.detection import Detections
+from pipeline.detections.dicom import codes
 from pipeline.sources.dicom.origin import Origin
 
 _NAMESPACE = uuid.UUID("0a3cf0b5-5a8e-5d17-9c1c-6d7b7a2f0e11")
@@ -81,6 +83,17 @@ def subject(origin: Origin) -> Dataset:
             if keyword not in specimen:
                 setattr(specimen, keyword, [])
     return made
+
+
+def algorithm_of(author: Author) -> hd.AlgorithmIdentificationSequence:
+    """Which version made an object (PS3.3 table 10-19)."""
+    return hd.AlgorithmIdentificationSequence(
+        name=f"cellscan/{author.name}",
+        family=codes.NETWORK,
+        version=author.version,
+        source="cellscan",
+        parameters={"digest": author.digest},
+    )
 
 
 def common(identity: Identity, author: Author, number: int, what: str) -> dict[str, Any]:

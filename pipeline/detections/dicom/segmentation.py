@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.detections.detection import Detections
 from pipeline.detections.dicom import codes
-from pipeline.detections.dicom.identity import Author, common, identify, settle, subject
+from pipeline.detections.dicom.identity import Author, algorithm_of, common, identify, settle, subject
 from pipeline.detections.outlines import filled
 from pipeline.errors import SourceError
 from pipeline.geometry import Grid
@@ -83,13 +83,7 @@ def _described(detections: Detections, label: int, number: int, author: Author) 
         segmented_property_category=coded.category,
         segmented_property_type=coded.type,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=f"cellscan/{author.name}",
-            family=codes.NETWORK,
-            version=author.version,
-            source="cellscan",
-            parameters={"digest": author.digest},
-        ),
+        algorithm_identification=algorithm_of(author),
     )
 
 
