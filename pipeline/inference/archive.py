@@ -65,7 +65,7 @@ def detect_volumes(
             if progress:
                 progress(settled + ended, len(volumes), "detecting")
 
-        tally = Engine(detector).run(_claimed(pending, tried, folder, ledger), tell)
+        tally = Engine(detector).run(lambda _: _claimed(pending, tried, folder, ledger), tell)
         rows = ledger.rows([volume.volume_id for volume in volumes])
     finally:
         ledger.close()

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty
@@ -12,7 +12,7 @@ import torch
 from pipeline.inference.ahead import Ahead, Arrived
 from pipeline.inference.batches import Batches, Looked, Outcome
 from pipeline.inference.detect import VolumeDetector
-from pipeline.inference.job import Job, attempted
+from pipeline.inference.job import Job, Jobs, attempted
 from pipeline.inference.room import Room
 
 # Of scans on their way, with what preparing them takes; one scan alone may be larger.
@@ -44,19 +44,19 @@ class Engine:
         self._detector, self._size = detector, size
         self._readers = 1 if detector.device.type == "cpu" else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
 
-    def run(self, jobs: Iterator[Job], progress: Callable[[int], None]) -> Tally:
+    def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
         """End every job.
 
         Whatever is raised, a result that the network has given is kept, and jobs that were not ended are released.
 
         Args:
-            jobs: asked for the next one when there is room for it, from another thread.
+            jobs: asked for the next one when there is room for it, from other threads.
             progress: called from this thread with how many are ended.
         """
         threads = torch.get_num_threads()
         # Two full batches of small scans, one that is being written, and one that each reader is at.
         room = Room(2 * self._detector.config.inference.batch_size + 1 + self._readers, self._size)
-        ahead = Ahead(jobs, self._detector, room, self._readers)
+        ahead = Ahead(jobs(room.pause), self._detector, room, self._readers)
         behind = _Behind(self._detector, room, ahead.open)
         batches = Batches(self._detector, behind.put)
         try:

@@ -1,6 +1,6 @@
 """One volume to detect on, as the engine sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import torch
@@ -32,6 +32,11 @@ class Job(Protocol):
 
     def release(self) -> None:
         """It was not done, for no reason of its own."""
+
+
+Jobs = Callable[[Callable[[], None]], Iterator[Job]]
+"""Gives jobs as they are asked for. What it is given waits for a while, and ends it with the run, where there may be
+another job later."""
 
 
 def attempted(work: Callable[[], T]) -> T | Exception:

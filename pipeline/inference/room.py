@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 
+_PAUSE_SECONDS = 1.0
+
 
 class RoomClosed(Exception):
     """The run is ending: nothing more is to come in."""
@@ -44,6 +46,16 @@ class Room:
         with self._changed:
             self._inside, self._taken, self._alone = self._inside - 1, self._taken - size, False
             self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Wait a while: for whoever has no scan to give now and may have one later.
+
+        Raises:
+            RoomClosed: it is not to come in at all.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, _PAUSE_SECONDS)
+            self._wait(lambda: True)
 
     def close(self) -> None:
         """Whoever waits, or comes later, gets `RoomClosed`."""

@@ -48,7 +48,7 @@ class Noted:
 
 def run(detector, jobs, size=1 << 30):
     told = []
-    tally = Engine(detector, size).run(iter(jobs), told.append)
+    tally = Engine(detector, size).run(lambda _: iter(jobs), told.append)
     assert told == sorted(told)
     assert told[-1] == len(jobs) == tally.scans
     return tally
@@ -177,14 +177,14 @@ def test_stopped_at_any_step_each_job_is_ended_once_and_what_was_finished_stays(
 
     taken = []
 
-    def jobs():
+    def jobs(_):
         for volume in volumes * 5:
             taken.append(Noted(volume))
             yield taken[-1]
 
     detector, threads = Stopped(Bundle(config, seeded_network(config).eval(), 0.5), "cpu"), threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        Engine(detector).run(jobs(), lambda ended: None)
+        Engine(detector).run(jobs, lambda ended: None)
     assert len(taken) < 35
     assert all(len(job.ended) == 1 for job in taken)
     assert [type(job.ended[0]).__name__ for job in taken[:4]] == ["DataFrame"] * 3 + ["str"]
@@ -198,19 +198,35 @@ def test_an_error_that_is_no_scans_own_reaches_the_user_and_nothing_hangs(volume
 
     jobs = [Noted(volumes[0]), FullDatabase(volumes[1]), *(Noted(volume) for volume in volumes * 3)]
     with pytest.raises(KeyError, match="the ledger is gone"):
-        Engine(trained(changed(batch_size=1))).run(iter(jobs), lambda ended: None)
+        Engine(trained(changed(batch_size=1))).run(lambda _: iter(jobs), lambda ended: None)
     assert jobs[1].ended == ["released"]
 
 
 def test_an_error_of_whoever_gives_the_jobs_reaches_the_user(volumes):
-    def jobs():
+    def jobs(_):
         yield first
         raise KeyError("the ledger is gone")
 
     first = Noted(volumes[0])
     with pytest.raises(KeyError, match="the ledger is gone"):
-        Engine(trained(tiny_2d())).run(jobs(), lambda ended: None)
+        Engine(trained(tiny_2d())).run(jobs, lambda ended: None)
     assert len(first.ended) == 1
+
+
+def test_a_run_that_waits_for_jobs_can_be_stopped(volumes):
+    class Stopped(VolumeDetector):
+        def look(self, *given):
+            raise KeyboardInterrupt
+
+    def jobs(pause):
+        yield first
+        while True:  # as when other workers have all that is left
+            pause()
+
+    first, config = Noted(volumes[0]), tiny_2d()
+    with pytest.raises(KeyboardInterrupt):
+        Engine(Stopped(Bundle(config, seeded_network(config).eval(), 0.5), "cpu")).run(jobs, lambda ended: None)
+    assert first.ended == ["released"]
 
 
 class Watched(Noted):
