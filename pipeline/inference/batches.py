@@ -31,20 +31,20 @@ Seen = Callable[[Arrived, Outcome], None]
 
 
 class Batches:
-    """Windows wait until there are ``inference.batch_size`` of one size; then the network sees them at once.
+    """Windows wait until there are enough of one size; then the network sees them at once.
 
     A batch is always full, with a window repeated where some are missing: what a window shows is then the same to the
     byte, whichever others it is seen with.
 
     Args:
         detector: looks at them.
+        size: windows in a batch.
         seen: told of each scan when its last window was seen, or when it failed.
     """
 
-    def __init__(self, detector: VolumeDetector, seen: Seen) -> None:
+    def __init__(self, detector: VolumeDetector, size: int, seen: Seen) -> None:
         self.windows = self.background = 0
-        self._detector, self._seen = detector, seen
-        self._size = detector.config.inference.batch_size
+        self._detector, self._size, self._seen = detector, size, seen
         self._waiting: dict[tuple[int, ...], deque[tuple[Looked, int]]] = defaultdict(deque)
 
     def __len__(self) -> int:

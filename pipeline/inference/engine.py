@@ -38,11 +38,15 @@ class Engine:
     Args:
         detector: ready to detect.
         size: bytes that scans on their way may take.
+        batch: windows that the network sees at once; by default ``inference.batch_size``, and one on a CPU: scans of
+            many sizes would otherwise wait for others of theirs, and be filled up in vain.
     """
 
-    def __init__(self, detector: VolumeDetector, size: int = _BYTES) -> None:
+    def __init__(self, detector: VolumeDetector, size: int = _BYTES, batch: int | None = None) -> None:
         self._detector, self._size = detector, size
-        self._readers = 1 if detector.device.type == "cpu" else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
+        on_cpu = detector.device.type == "cpu"
+        self._batch = batch or (1 if on_cpu else detector.config.inference.batch_size)
+        self._readers = 1 if on_cpu else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
 
     def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
         """End every job.
@@ -55,10 +59,10 @@ class Engine:
         """
         threads = torch.get_num_threads()
         # Two full batches of small scans, one that is being written, and one that each reader is at.
-        room = Room(2 * self._detector.config.inference.batch_size + 1 + self._readers, self._size)
+        room = Room(2 * self._batch + 1 + self._readers, self._size)
         ahead = Ahead(jobs(room.pause), self._detector, room, self._readers)
         behind = _Behind(self._detector, room, ahead.open)
-        batches = Batches(self._detector, behind.put)
+        batches = Batches(self._detector, self._batch, behind.put)
         try:
             while (arrived := _next(ahead, batches)) is not None:
                 if isinstance(arrived.scan, Exception):

@@ -48,7 +48,7 @@ class Noted:
 
 def run(detector, jobs, size=1 << 30):
     told = []
-    tally = Engine(detector, size).run(lambda _: iter(jobs), told.append)
+    tally = Engine(detector, size, detector.config.inference.batch_size).run(lambda _: iter(jobs), told.append)
     assert told == sorted(told)
     assert told[-1] == len(jobs) == tally.scans
     return tally
