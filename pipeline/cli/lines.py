@@ -143,8 +143,9 @@ def detect_lines(summary: "DetectSummary") -> list[str]:
         f"{summary.model}: {summary.detections} detections with a score of at least {summary.threshold:.2f} in "
         f"{len(summary.scans)} scans ({summary.detected_now} now, {summary.done_before} before): {summary.out}"
     )
+    skipped = [f"{summary.windows_skipped} of {summary.windows} windows were background, and skipped"]
     quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
     unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
     unfinished = reason_lines("not done yet", ((reason, name) for name, reason in summary.unfinished.items()))
     unwritten = reason_lines("not written", ((reason, name) for name, reason in summary.not_written.items()))
-    return [head, *quarantined, *unsuited, *unfinished, *unwritten]
+    return [head, *(skipped if summary.windows_skipped else []), *quarantined, *unsuited, *unfinished, *unwritten]

@@ -160,6 +160,13 @@ class InferenceConfig(Config):
         exclude_if=lambda precision: precision == "32",
         description="auto: half precision (bf16) where the first scans give the same detections as in 32 bits",
     )
+    # Left out where it is on: experiments from before there was a choice keep their digest.
+    skip_background: bool = Field(
+        True,
+        exclude_if=lambda skip: skip,
+        description="windows of nothing but air, padding or glass are not given to the network, where it is shown to "
+        "see nothing in such",
+    )
     score_floor: float = Field(0.05, gt=0, lt=1, description="candidates below are not kept at all")
     suppression_iou: float = Field(
         0.4,

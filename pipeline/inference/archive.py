@@ -2,16 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
+from pipeline.detections import Detections
 from pipeline.detections.table import to_frame
 from pipeline.errors import CellscanError
 from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.engine import Engine, Tally
 from pipeline.inference.ledger import Ledger
 from pipeline.progress import Progress
 from pipeline.settings import Settings
@@ -23,7 +24,7 @@ class ArchiveSummary:
     """``results`` maps volume id → Parquet file, ``quarantined`` volume id → reason.
 
     ``unfinished`` maps volume id → why it has no result yet: another worker is on it, or it failed for a reason that
-    may pass and the next run tries it again.
+    may pass and the next run tries it again. ``seen`` are the windows of what was detected on now.
     """
 
     results: dict[str, Path]
@@ -31,6 +32,7 @@ class ArchiveSummary:
     unfinished: dict[str, str]
     detected_now: int
     done_before: int
+    seen: Tally
 
 
 def detect_volumes(
@@ -47,20 +49,23 @@ def detect_volumes(
         model: names the version and the digest of its bundle; results of one model are kept together.
         volumes: of one dimension, the detector's.
         settings: where the ledger and the results are.
-        progress: called after each volume.
+        progress: called as volumes are ended.
     """
     folder = settings.detections / _as_folder(model)
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(settings.catalog_url, model)
     try:
         done_before = _pending_only(ledger, volumes, folder)
-        detected = 0
-        for n, volume in enumerate(volumes):
-            if ledger.claim(volume.volume_id):
-                _detect_one(detector, volume, folder, ledger)
-                detected += 1
+        before = ledger.rows([volume.volume_id for volume in volumes])
+        tried = {v: row.attempts > 0 for v, row in before.items() if row.status == "pending"}
+        pending = [volume for volume in volumes if volume.volume_id in tried]
+        settled = len(volumes) - len(pending)
+
+        def tell(ended: int) -> None:
             if progress:
-                progress(n + 1, len(volumes), "detecting")
+                progress(settled + ended, len(volumes), "detecting")
+
+        tally = Engine(detector).run(lambda _: _claimed(pending, tried, folder, ledger), tell)
         rows = ledger.rows([volume.volume_id for volume in volumes])
     finally:
         ledger.close()
@@ -72,9 +77,44 @@ def detect_volumes(
             for v, row in rows.items()
             if row.status in ("pending", "running")
         },
-        detected_now=detected,
+        detected_now=tally.scans,
         done_before=done_before,
+        seen=tally,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """A claimed volume, as `pipeline.inference.job.Job`."""
+
+    claimed: Volume
+    alone: bool
+    folder: Path
+    ledger: Ledger
+
+    def volume(self) -> Volume:
+        return self.claimed
+
+    def finish(self, detections: Detections) -> None:
+        _write(_result(self.folder, self.claimed.volume_id), to_frame(detections))
+        self.ledger.finish(self.claimed.volume_id, len(detections))
+
+    def fail(self, error: Exception) -> None:
+        """Bad input stays bad; what the machine lacked, it may have another time."""
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, CellscanError | ValueError):
+            self.ledger.quarantine(self.claimed.volume_id, reason)
+        else:
+            self.ledger.give_back(self.claimed.volume_id, reason)
+
+    def release(self) -> None:
+        self.ledger.reopen(self.claimed.volume_id)
+
+
+def _claimed(volumes: Sequence[Volume], tried: dict[str, bool], folder: Path, ledger: Ledger) -> Iterator[_Claim]:
+    for volume in volumes:
+        if ledger.claim(volume.volume_id):
+            yield _Claim(volume, tried[volume.volume_id], folder, ledger)
 
 
 def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> int:
@@ -87,25 +127,6 @@ def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> in
     for volume_id in lost:
         ledger.reopen(volume_id)
     return len(done) - len(lost)
-
-
-def _detect_one(detector: VolumeDetector, volume: Volume, folder: Path, ledger: Ledger) -> None:
-    """One volume that cannot be read or does not fit in memory must not end the night's run."""
-    try:
-        detections = detector.detect(volume.array[...], volume.grid, volume.volume_id)
-        _write(_result(folder, volume.volume_id), to_frame(detections))
-    except (CellscanError, ValueError) as error:
-        ledger.quarantine(volume.volume_id, f"{type(error).__name__}: {error}")
-    except torch.AcceleratorError:
-        ledger.reopen(volume.volume_id)
-        raise  # the device is gone for this process: every further volume would fail
-    except (RuntimeError, OSError, MemoryError) as error:
-        ledger.give_back(volume.volume_id, f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        ledger.reopen(volume.volume_id)
-        raise
-    else:
-        ledger.finish(volume.volume_id, len(detections))
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

@@ -28,7 +28,8 @@ class DetectSummary:
     ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
     not read it; ``unfinished`` maps a scan to why it has no result yet. ``threshold``: detections below it are not
-    exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``.
+    exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``. ``windows``
+    of the scans detected on now, ``windows_skipped`` those that were background and not given to the network.
     """
 
     model: str
@@ -42,6 +43,8 @@ class DetectSummary:
     unsuited: dict[str, str]
     unfinished: dict[str, str]
     not_written: dict[str, str] = field(default_factory=dict)
+    windows: int = 0
+    windows_skipped: int = 0
 
     def fullest_overlay(self) -> Path | None:
         """The picture of the scan with most detections."""
@@ -63,6 +66,8 @@ class DetectSummary:
                 "quarantined": len(self.quarantined),
                 "unsuited": len(self.unsuited),
                 "unfinished": len(self.unfinished),
+                "windows": self.windows,
+                "windows_skipped": self.windows_skipped,
             },
             "scans": list(self.scans),
             "quarantined": self.quarantined,
@@ -160,4 +165,6 @@ def _summary(
             f"{names[key.partition(': ')[0]]}: {key.partition(': ')[2]}": reason
             for key, reason in exported.refused.items()
         },
+        windows=done.seen.windows,
+        windows_skipped=done.seen.background,
     )

@@ -23,7 +23,9 @@ class Prepared:
     grid: Grid
 
 
-def prepare(image: Image, grid: Grid, config: PreprocessingConfig) -> Prepared:
+def prepare(
+    image: Image, grid: Grid, config: PreprocessingConfig, device: torch.device = torch.device("cpu")
+) -> Prepared:
     """Reorient (3D: array axes nearest to R, A, S), resample, set the channels and scale the intensity.
 
     The resampled grid has the same outer edges as the original; what it samples beyond the outermost voxel
@@ -33,13 +35,15 @@ def prepare(image: Image, grid: Grid, config: PreprocessingConfig) -> Prepared:
         image: ``(channel, i, j[, k])`` as stored, any number type.
         grid: where the image lies.
         config: how to prepare.
+        device: where it is done, and where the result lies.
     """
     target = network_grid(grid, config)
-    tensor = torch.from_numpy(np.array(image, dtype=np.float32))  # a copy: stored volumes are read-only maps
+    tensor = torch.from_numpy(np.array(image, dtype=np.float32)).to(device)  # a copy: stored volumes are read-only maps
     tensor = _set_channels(tensor, config.channels)
     if target is not grid:
         tensor = _resample(tensor, grid, target)
-    return Prepared(_scale(tensor, config).contiguous(), target)
+    # MONAI's tensors carry their history along, at a cost for each thing done to them.
+    return Prepared(_scale(tensor, config).contiguous().as_subclass(torch.Tensor), target)
 
 
 def network_grid(grid: Grid, config: PreprocessingConfig) -> Grid:

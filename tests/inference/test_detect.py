@@ -188,10 +188,10 @@ def test_what_failed_for_a_passing_reason_is_tried_again_and_in_the_end_quaranti
     detector, volumes, settings = archive
 
     class OutOfMemory(VolumeDetector):
-        def detect(self, image, grid, volume_id):
-            if volume_id == volumes[0].volume_id:
+        def finish(self, scan, found):
+            if scan.volume_id == volumes[0].volume_id:
                 raise torch.OutOfMemoryError("no memory left")
-            return super().detect(image, grid, volume_id)
+            return super().finish(scan, found)
 
     failing = OutOfMemory(Bundle(tiny_2d(), FindsMarks(tiny_2d()), 0.5), "cpu")
     first = detect_volumes(failing, "m/1", volumes, settings)
@@ -207,7 +207,7 @@ def test_a_run_that_the_user_stops_gives_its_volume_back(archive):
     detector, volumes, settings = archive
 
     class Stopped(VolumeDetector):
-        def detect(self, image, grid, volume_id):
+        def look(self, windows, full):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,332 @@
+"""Detection over an archive: what it costs beside the network, against MONAI's way, and as the archive grows.
+
+    python benchmarks/archive_throughput.py [--full]
+
+Three tables, all on generated scans, in one run.
+
+**Over the bare network**: the share of the network's own throughput that an archive gets, from stored voxels to result
+files. The bare network is the one that runs (evaluation form, norms folded, channels last, the same precision), given
+the very windows of these scans in batches of the same size, which lie ready in memory; nothing is taken from its
+output. No window is skipped as background. Rounds of either are timed in turn and the median of the ratios counts, so
+that another load on the machine weighs on both.
+
+**Against MONAI's way**: MONAI's `RetinaNetDetector` with its `SlidingWindowInferer`, `BoxSelector` and non-maximum
+suppression, its anchors and box coder, on what its `LoadImage`, `EnsureChannelFirst`, `Orientation`, `Spacing` and
+`ScaleIntensityRange` make of gzipped NIfTI files, one scan after the other, with the settings of its LUNA16 tutorial
+(blending `constant`, 1,000 candidates a level). Inside is the same network object, module by module: backbone, pyramid
+and MONAI's own heads as they are before `cellscan` fuses anything, of ``configs/experiments/lidc_retinanet_3d.yaml``,
+trained for some steps on spheres so that it has something to say. Both sides see the same windows. ``cellscan`` is
+timed from the files, too (with ingest) and from its store (an archive is ingested once); in 32 bits, and in half
+precision where its own check on these scans allows that. Detections match as `pipeline.inference.half.agreement_of`
+says: of the same class, all edges within 0.5 voxel, scores within 0.02 and on the same side of the threshold; boxes are
+first clipped to the scan, as MONAI's are.
+
+**As the archive grows**: 20 and 200 small scans (``--full``: 1,000, too), each archive in a process of its own; seconds
+a scan, ledger and result files included, and the memory that the process took at most.
+"""
+
+import argparse
+import dataclasses
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.config import ExperimentConfig, load_experiment
+from pipeline.datasets.samples import Objects
+from pipeline.detections import Detections
+from pipeline.detections.table import from_frame
+from pipeline.detectors.bundle import Bundle, seeded_network
+from pipeline.detectors.detector import Detector
+from pipeline.geometry import Boxes, Grid
+from pipeline.inference.archive import detect_volumes
+from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.half import agreement_of, autocast
+from pipeline.settings import Settings
+from pipeline.sources.catalog import Catalog
+from pipeline.sources.ingest import ingest
+from pipeline.volumes import Volume
+from pipeline.volumes.store import VolumeStore
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "experiments"
+ROUNDS, SCANS, STEPS = 3, 2, 30
+THRESHOLD = 0.5
+# Of windows that MONAI and cellscan place alike: 8 of them.
+CT_SHAPE, CT_SPACING = (160, 160, 112), (0.75, 0.75, 1.5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="what an archive costs beside the network")
+    parser.add_argument("--full", action="store_true", help="1,000 scans, too")
+    parser.add_argument("--scans", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.scans:
+            grown(Path(folder), given.scans)
+            return
+        print(f"{torch.get_num_threads()} threads, {VolumeDetector(small(), 'auto').device}", flush=True)
+        over_bare_network(Path(folder))
+        against_monai(Path(folder))
+    as_it_grows([20, 200, 1000] if given.full else [20, 200])
+
+
+def over_bare_network(folder: Path) -> None:
+    for name, shape, spacing in (
+        ("crc_cells_2d", (3, 500, 500), None),
+        ("dsb_nuclei_2d", (1, 360, 360), None),
+        ("lidc_nodules_3d", (1, 128, 128, 64), CT_SPACING),
+    ):
+        config = experiment(name, skip_background=False)
+        volumes = stored(folder / name, shape, spacing, 4 * SCANS if spacing is None else SCANS)
+        detector = VolumeDetector(Bundle(config, seeded_network(config).eval(), THRESHOLD), "auto")
+        settings = settings_in(folder / name)
+        ratios, seconds = [], []
+        for number in range(ROUNDS + 1):
+            bare = bare_seconds(detector, volumes)
+            whole = timed(partial(detect_volumes, detector, f"round/{number}", volumes, settings))
+            if number:  # the first warms up
+                ratios.append(bare / whole)
+                seconds.append(whole / len(volumes))
+        print(
+            f"{name}: {statistics.median(ratios):.2f} of the bare network's throughput (goal 0.85), "
+            f"{statistics.median(seconds):.2f} s a scan of {'x'.join(map(str, shape))}",
+            flush=True,
+        )
+
+
+def bare_seconds(detector: VolumeDetector, volumes: list[Volume]) -> float:
+    scans = [detector.prepare(volume.array[...], volume.grid, volume.volume_id) for volume in volumes]
+    windows = [scan.window(number).clone() for scan in scans for number in range(len(scan))]
+    size = detector.config.inference.batch_size
+    batches = [torch.stack(windows[first : first + size]) for first in range(0, len(windows), size)]
+
+    @torch.inference_mode()
+    def run() -> None:
+        with autocast(detector.device, False):
+            for batch in batches:
+                detector._running(batch)
+        if detector.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return timed(run)
+
+
+def against_monai(folder: Path) -> None:
+    config = experiment("lidc_retinanet_3d", skip_background=False)
+    network = trained(config)
+    archive = folder / "archive"
+    write_nifti(archive, SCANS)
+    settings = settings_in(folder / "home")
+    seconds_ingest = timed(lambda: ingest(archive, settings))
+    catalog = Catalog.of(settings)
+    volumes = catalog.volumes(archive)
+    catalog.close()
+    theirs: list[Detections] = []
+    monai = timed(lambda: theirs.extend(monais_way(config, network, sorted(archive.iterdir()), volumes)))
+    print(f"MONAI's way: {monai / SCANS:.2f} s a scan of {'x'.join(map(str, CT_SHAPE))}", flush=True)
+    for precision, bits in (("32", "32 bits"), ("auto", "half precision")):
+        bundle = Bundle(experiment("lidc_retinanet_3d", skip_background=False, precision=precision), network, THRESHOLD)
+        detector = VolumeDetector(bundle, "auto")
+        while not detector.settled:
+            detector.detect(volumes[0].array[...], volumes[0].grid, "warm")
+        start = time.perf_counter()
+        found = results(detector, volumes, settings)
+        ours = time.perf_counter() - start
+        matched, counted = matching([found[volume.volume_id] for volume in volumes], theirs)
+        used = bits if precision == "32" or not detector._half.refused else "refused half precision: 32 bits"
+        print(
+            f"cellscan, {used}: {ours / SCANS:.2f} s a scan, {monai / ours:.1f} times as fast (goal 3), "
+            f"{monai / (ours + seconds_ingest):.1f} with ingest; {matched} of {counted} detections match "
+            f"({matched / max(counted, 1):.1%}, goal 99 %)",
+            flush=True,
+        )
+
+
+def results(detector: VolumeDetector, volumes: list[Volume], settings: Settings) -> dict[str, Detections]:
+    import pandas as pd
+
+    precision, classes = detector.config.inference.precision, detector.config.data.classes
+    done = detect_volumes(detector, f"monai/{precision}", volumes, settings).results
+    grids = {volume.volume_id: volume.grid for volume in volumes}
+    return {v: from_frame(pd.read_parquet(path), v, grids[v], classes) for v, path in done.items()}
+
+
+def matching(ours: list[Detections], theirs: list[Detections]) -> tuple[int, int]:
+    found = [agreement_of(clipped(one), other, THRESHOLD) for one, other in zip(ours, theirs, strict=True)]
+    return sum(one.matched for one in found), sum(one.counted for one in found)
+
+
+def clipped(found: Detections) -> Detections:
+    grid = found.boxes.grid
+    last = np.array(grid.shape) - 0.5
+    boxes = Boxes(np.clip(found.boxes.lower, -0.5, last), np.clip(found.boxes.upper, -0.5, last), grid)
+    return dataclasses.replace(found, boxes=boxes)
+
+
+class AsMonaiWants(nn.Module):
+    """The modules of our RetinaNet behind the interface of MONAI's `RetinaNet`."""
+
+    cls_key, box_reg_key = "classification", "box_regression"
+
+    def __init__(self, network: Detector) -> None:
+        super().__init__()
+        self.inner = network
+        self.spatial_dims, self.num_classes = network.dims, network.class_count
+        self.num_anchors, self.size_divisible = network.anchors.count, network.coarsest_stride
+
+    def forward(self, images: torch.Tensor) -> dict[str, list[torch.Tensor]]:
+        inner = self.inner
+        features = inner.backbone(images)[inner.output_level :]
+        levels = list(inner.pyramid(OrderedDict((str(n), feature) for n, feature in enumerate(features))).values())
+        return {self.cls_key: inner.score_head(levels), self.box_reg_key: inner.box_head(levels)}
+
+
+def monais_way(
+    config: ExperimentConfig, network: Detector, files: list[Path], volumes: list[Volume]
+) -> Iterator[Detections]:
+    from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
+    from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Orientation, ScaleIntensityRange, Spacing
+
+    intensity, inference = config.preprocessing.intensity, config.inference
+    transform = Compose(
+        [
+            LoadImage(image_only=True),
+            EnsureChannelFirst(),
+            Orientation(axcodes="RAS"),
+            Spacing(pixdim=config.preprocessing.spacing, padding_mode="border"),
+            ScaleIntensityRange(intensity.lower, intensity.upper, -1.0, 1.0, clip=True),
+        ]
+    )
+    device = VolumeDetector(Bundle(config, network, THRESHOLD), "auto").device
+    detector = RetinaNetDetector(AsMonaiWants(network), network.anchors._generator).to(device).eval()
+    detector.set_sliding_window_inferer(
+        roi_size=inference.window, overlap=inference.overlap, sw_batch_size=1, mode="constant", device=device
+    )
+    detector.set_box_selector_parameters(
+        score_thresh=inference.score_floor,
+        topk_candidates_per_level=1000,
+        nms_thresh=inference.suppression_iou,
+        detections_per_img=1000,
+    )
+    for file, volume in zip(files, volumes, strict=True):
+        with torch.no_grad():
+            (found,) = detector([transform(file).to(device)], use_inferer=True)
+        lower, upper = (found["boxes"].cpu().double().numpy() - 0.5).reshape(-1, 2, 3).transpose(1, 0, 2)
+        scores, labels = found["labels_scores"].cpu().double().numpy(), found["labels"].cpu().numpy()
+        yield Detections(volume.volume_id, Boxes(lower, upper, volume.grid), scores, labels, config.data.classes)
+
+
+def trained(config: ExperimentConfig) -> Detector:
+    """Some steps on spheres; not a good detector, but a confident one."""
+    network, rng = seeded_network(config), np.random.default_rng(1)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    for _ in range(STEPS):
+        patches = [spheres(rng, config.sampling.patch, 1) for _ in range(8)]
+        image = torch.stack([torch.from_numpy(hu)[None] for hu, _, _ in patches])
+        intensity = config.preprocessing.intensity
+        image = ((image - intensity.lower) / (intensity.upper - intensity.lower) * 2 - 1).clamp(-1, 1)
+        loss = network.loss(network(image), [objects_of(lower, upper) for _, lower, upper in patches])
+        optimiser.zero_grad()
+        (loss.score + loss.box).backward()
+        optimiser.step()
+    return network.eval()
+
+
+def spheres(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HU float32 ``(i, j, k)`` of nodules in noisy lung, and their boxes' sides ``(count, 3)`` in voxels."""
+    hu = rng.normal(-850, 40, shape).astype(np.float32)
+    radius = rng.uniform(3, 6, count)[:, None] * np.array([1.0, 1.0, 0.5])
+    centre = rng.uniform(radius + 1, np.array(shape) - radius - 2)
+    for at, reach in zip(centre, radius, strict=True):
+        first = np.maximum(np.floor(at - reach).astype(int), 0)
+        region = tuple(slice(a, b) for a, b in zip(first, np.ceil(at + reach).astype(int) + 1, strict=True))
+        places = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij"), axis=-1)
+        inside = (((places - at) / reach) ** 2).sum(axis=-1) <= 1
+        window = hu[region]
+        window[inside[tuple(slice(0, n) for n in window.shape)]] += 850
+    return hu, centre - radius, centre + radius
+
+
+def objects_of(lower: np.ndarray, upper: np.ndarray) -> Objects:
+    sides = (torch.from_numpy(side).float() for side in (lower, upper))
+    return Objects(*sides, torch.zeros(len(lower), dtype=torch.long), torch.zeros(len(lower), dtype=torch.bool))
+
+
+def write_nifti(folder: Path, count: int) -> None:
+    import nibabel
+
+    folder.mkdir()
+    for number in range(count):
+        hu, _, _ = spheres(np.random.default_rng(100 + number), CT_SHAPE, 100)
+        image = nibabel.Nifti1Image(np.round(hu).astype(np.int16), np.diag([*CT_SPACING, 1.0]))
+        image.header.set_xyzt_units("mm")
+        nibabel.save(image, folder / f"scan{number}.nii.gz")
+
+
+def stored(folder: Path, shape: tuple[int, ...], spacing: tuple[float, ...] | None, count: int) -> list[Volume]:
+    """Noise, so that no two windows are alike, in a store."""
+    store = VolumeStore(folder / "volumes")
+    grid = Grid.of_pixels(shape[1:]) if spacing is None else Grid(shape[1:], np.diag([*spacing, 1.0]))
+    rng = np.random.default_rng(0)
+    dtype, most = (np.uint8, 255) if spacing is None else (np.int16, 1000)
+    images = (rng.integers(0, most, shape).astype(dtype) for _ in range(count))
+    return [store.put(image=image, grid=grid, modality="OT", attributes={}) for image in images]
+
+
+def as_it_grows(counts: list[int]) -> None:
+    for count in counts:
+        command = [sys.executable, __file__, "--scans", str(count)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(told.strip(), flush=True)
+
+
+def grown(folder: Path, count: int) -> None:
+    """Scans with ids of their own that share one file of voxels."""
+    (one,) = stored(folder, (1, 64, 64, 32), (1.25, 1.25, 2.0), 1)
+    volumes = [dataclasses.replace(one, volume_id=f"{number:032x}") for number in range(count)]
+    detector, settings = VolumeDetector(small(), "auto"), settings_in(folder)
+    detect_volumes(detector, "warm", [one], settings)
+    seconds = timed(lambda: detect_volumes(detector, "m/1", volumes, settings))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{count:,} scans: {seconds / count * 1000:.1f} ms a scan, {peak:.0f} MiB at most")
+
+
+def small() -> Bundle:
+    config = experiment("demo_lesions_3d", skip_background=False)
+    return Bundle(config, seeded_network(config).eval(), THRESHOLD)
+
+
+def experiment(name: str, **inference: object) -> ExperimentConfig:
+    """Shipped, without weights to be fetched."""
+    raw = load_experiment(CONFIGS / f"{name}.yaml").model_dump()
+    raw["inference"] |= inference
+    if "pretrained" in raw["detector"]["backbone"]:
+        raw["detector"]["backbone"]["pretrained"] = False
+    return ExperimentConfig.model_validate(raw)
+
+
+def settings_in(home: Path) -> Settings:
+    home.mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(Settings.from_environment(), home=home, catalog_url=f"sqlite:///{home / 'catalog.db'}")
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    main()

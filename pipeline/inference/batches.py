@@ -1,0 +1,95 @@
+"""Windows of any scans share a batch."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.detections import Detections
+from pipeline.detectors.detector import Candidates
+from pipeline.inference.ahead import Arrived
+from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.job import attempted
+from pipeline.inference.scan import Scan
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What the windows of a scan showed so far, by number."""
+
+    arrived: Arrived
+    scan: Scan
+    found: dict[int, Candidates] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.found) == len(self.scan)
+
+
+# What became of a scan: all its windows, or its detections where they are known already, or why not.
+Outcome = Looked | Detections | Exception
+Seen = Callable[[Arrived, Outcome], None]
+
+
+class Batches:
+    """Windows wait until there are enough of one size; then the network sees them at once.
+
+    A batch is always full, with a window repeated where some are missing: what a window shows is then the same to the
+    byte, whichever others it is seen with.
+
+    Args:
+        detector: looks at them.
+        size: windows in a batch.
+        seen: told of each scan when its last window was seen, or when it failed.
+    """
+
+    def __init__(self, detector: VolumeDetector, size: int, seen: Seen) -> None:
+        self.windows = self.background = 0
+        self._detector, self._size, self._seen = detector, size, seen
+        self._waiting: dict[tuple[int, ...], deque[tuple[Looked, int]]] = defaultdict(deque)
+
+    def __len__(self) -> int:
+        """Windows that wait."""
+        return sum(len(waiting) for waiting in self._waiting.values())
+
+    def add(self, arrived: Arrived, scan: Scan) -> None:
+        """See as many as there are full batches."""
+        looked = Looked(arrived, scan, self._detector.known(scan))
+        self.windows, self.background = self.windows + len(scan), self.background + len(looked.found)
+        if not self._detector.settled:
+            self._seen(arrived, self._alone(looked))
+            return
+        if looked.complete:
+            self._seen(arrived, looked)
+        waiting = self._waiting[scan.plan.size]
+        waiting.extend((looked, number) for number in range(len(scan)) if number not in looked.found)
+        while len(waiting) >= self._size:
+            self._see(waiting)
+
+    def flush(self) -> None:
+        """See all that wait."""
+        for waiting in self._waiting.values():
+            while waiting:
+                self._see(waiting)
+
+    def _see(self, waiting: deque[tuple[Looked, int]]) -> None:
+        batch = [waiting.popleft() for _ in range(min(self._size, len(waiting)))]
+        found = attempted(lambda: self._detector.look([(looked.scan, number) for looked, number in batch], self._size))
+        if isinstance(found, Exception):
+            self._see_apart([looked for looked, _ in batch], found, waiting)
+            return
+        for (looked, number), shown in zip(batch, found, strict=True):
+            looked.found[number] = shown
+            if looked.complete:
+                self._seen(looked.arrived, looked)
+
+    def _see_apart(self, scans: list[Looked], error: Exception, waiting: deque[tuple[Looked, int]]) -> None:
+        """Of a batch that failed: whose fault it was shows when each is seen alone."""
+        failed = list(dict.fromkeys(scans))
+        left = [one for one in waiting if one[0] not in failed]
+        waiting.clear()
+        waiting.extend(left)
+        for looked in failed:
+            self._seen(looked.arrived, error if len(failed) == 1 else self._alone(looked))
+
+    def _alone(self, looked: Looked) -> Detections | Exception:
+        return attempted(lambda: self._detector.detect_scan(looked.scan, self._size))

@@ -1,0 +1,130 @@
+"""Many scans through one network: read ahead, seen in shared batches, written behind."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty
+
+import torch
+
+from pipeline.inference.ahead import Ahead, Arrived
+from pipeline.inference.batches import Batches, Looked, Outcome
+from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.job import Job, Jobs, attempted
+from pipeline.inference.room import Room
+
+# Of scans on their way, with what preparing them takes; one scan alone may be larger.
+_BYTES = 1 << 30
+# A network that has waited so long for the next scan sees what waits for a full batch.
+_PATIENCE_SECONDS = 0.2
+# One processor prepares as fast as the others run the network; a GPU needs more.
+_READERS_OF_A_GPU = 4
+
+
+@dataclass(frozen=True)
+class Tally:
+    """``scans`` that were ended, their ``windows``, and those of them that were ``background`` and not looked at."""
+
+    scans: int = 0
+    windows: int = 0
+    background: int = 0
+
+
+class Engine:
+    """The network runs in the calling thread, everything else in threads beside it.
+
+    Args:
+        detector: ready to detect.
+        size: bytes that scans on their way may take.
+        batch: windows that the network sees at once; by default ``inference.batch_size``, and one on a CPU: scans of
+            many sizes would otherwise wait for others of theirs, and be filled up in vain.
+    """
+
+    def __init__(self, detector: VolumeDetector, size: int = _BYTES, batch: int | None = None) -> None:
+        self._detector, self._size = detector, size
+        on_cpu = detector.device.type == "cpu"
+        self._batch = batch or (1 if on_cpu else detector.config.inference.batch_size)
+        self._readers = 1 if on_cpu else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
+
+    def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
+        """End every job.
+
+        Whatever is raised, a result that the network has given is kept, and jobs that were not ended are released.
+
+        Args:
+            jobs: asked for the next one when there is room for it, from other threads.
+            progress: called from this thread with how many are ended.
+        """
+        threads = torch.get_num_threads()
+        # Two full batches of small scans, one that is being written, and one that each reader is at.
+        room = Room(2 * self._batch + 1 + self._readers, self._size)
+        ahead = Ahead(jobs(room.pause), self._detector, room, self._readers)
+        behind = _Behind(self._detector, room, ahead.open)
+        batches = Batches(self._detector, self._batch, behind.put)
+        try:
+            while (arrived := _next(ahead, batches)) is not None:
+                if isinstance(arrived.scan, Exception):
+                    behind.put(arrived, arrived.scan)
+                else:
+                    batches.add(arrived, arrived.scan)
+                progress(behind.ended())
+            batches.flush()
+        finally:
+            room.close()
+            ahead.close()
+            behind.close()
+            torch.set_num_threads(threads)  # for threads to come, too: those beside the network had one
+            for job in ahead.open:
+                job.release()
+        progress(behind.ended())
+        return Tally(behind.ended(), batches.windows, batches.background)
+
+
+def _next(ahead: Ahead, batches: Batches) -> Arrived | None:
+    while True:
+        try:
+            return ahead.next(_PATIENCE_SECONDS if len(batches) else None)
+        except Empty:
+            batches.flush()
+
+
+class _Behind:
+    """Ends jobs, one after the other, in a thread of its own."""
+
+    def __init__(self, detector: VolumeDetector, room: Room, still_open: set[Job]) -> None:
+        self._detector, self._room, self._open = detector, room, still_open
+        self._thread = ThreadPoolExecutor(1, "writer", torch.set_num_threads, (1,))
+        self._pending: deque[Future[None]] = deque()
+        self._ended = 0
+
+    def put(self, arrived: Arrived, outcome: Outcome) -> None:
+        self._pending.append(self._thread.submit(self._end, arrived, outcome))
+
+    def ended(self) -> int:
+        """How many so far; raises what ending one of them raised."""
+        while self._pending and self._pending[0].done():
+            self._pending.popleft().result()
+            self._ended += 1
+        return self._ended
+
+    def close(self) -> None:
+        """Wait until all are ended."""
+        self._thread.shutdown()
+
+    def _end(self, arrived: Arrived, outcome: Outcome) -> None:
+        try:
+            error = attempted(lambda: self._keep(arrived.job, outcome))
+            if error is not None:
+                arrived.job.fail(error)
+        except BaseException:
+            self._room.close()  # else readers would wait for what is never ended
+            raise
+        self._open.discard(arrived.job)
+        self._room.leave(arrived.size)
+
+    def _keep(self, job: Job, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+        job.finish(self._detector.finish(outcome.scan, outcome.found) if isinstance(outcome, Looked) else outcome)
