@@ -5,3 +5,5 @@ from jaxtyping import install_import_hook
 _CHECKED = ["pipeline.geometry", "pipeline.detections", "pipeline.inference.suppression", "pipeline.datasets.cases"]
 
 install_import_hook(_CHECKED, "beartype.beartype")
+
+pytest_plugins = ["tests.postgresql"]

@@ -1,21 +1,39 @@
-"""Detect on many volumes, each once, whatever happens in between."""
+"""Detect on many volumes, each once, whatever happens in between, by any number of workers."""
 
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from pipeline.detections.table import to_frame
 from pipeline.errors import CellscanError
+from pipeline.inference.claims import claims
 from pipeline.inference.detect import VolumeDetector
-from pipeline.inference.ledger import Ledger
-from pipeline.progress import Progress
+from pipeline.inference.ledger import Claim, Ledger
+from pipeline.progress import Progress, paced
 from pipeline.settings import Settings
 from pipeline.volumes import Volume
+
+
+@dataclass(frozen=True)
+class DetectionRun:
+    """What the workers of one run do together; it may be sent to another process.
+
+    ``volume_ids`` are all volumes that were asked for, ``wanted`` those that are to be done now where they are open;
+    ``began`` is by the ledger's clock.
+    """
+
+    model: str
+    config: str
+    volume_ids: tuple[str, ...]
+    wanted: tuple[str, ...]
+    began: float
+    done_before: int
+
+    def ledger(self, settings: Settings) -> Ledger:
+        """A worker's own."""
+        return Ledger.of(settings, self.model, self.config)
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,7 @@ def detect_volumes(
     settings: Settings,
     progress: Progress | None = None,
 ) -> ArchiveSummary:
-    """Detect on every volume that this model has not done yet.
+    """Detect on every volume that this model has not done yet, as the only worker of a run.
 
     Args:
         detector: ready to detect.
@@ -49,77 +67,96 @@ def detect_volumes(
         settings: where the ledger and the results are.
         progress: called after each volume.
     """
-    folder = settings.detections / _as_folder(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(settings.catalog_url, model)
-    try:
-        done_before = _pending_only(ledger, volumes, folder)
-        detected = 0
-        for n, volume in enumerate(volumes):
-            if ledger.claim(volume.volume_id):
-                _detect_one(detector, volume, folder, ledger)
-                detected += 1
-            if progress:
-                progress(n + 1, len(volumes), "detecting")
-        rows = ledger.rows([volume.volume_id for volume in volumes])
-    finally:
-        ledger.close()
+    by_id = {volume.volume_id: volume for volume in volumes}
+    run = begin_run(model, detector.config.digest(), tuple(by_id), settings)
+    work(detector, run, by_id.__getitem__, settings, progress)
+    return end_run(run, settings)
+
+
+def begin_run(
+    model: str, config: str, volume_ids: Sequence[str], settings: Settings, only_failed: bool = False
+) -> DetectionRun:
+    """Bring the ledger in line with what is on disk.
+
+    Args:
+        model: names the version and the digest of its bundle.
+        config: digest of its experiment.
+        volume_ids: what is to be detected on.
+        settings: where the ledger and the results are.
+        only_failed: try again what failed and was quarantined, and nothing else.
+    """
+    with Ledger.of(settings, model, config) as ledger:
+        ledger.enter(volume_ids)
+        ledger.expire_dead()
+        rows = ledger.rows(volume_ids)
+        lost = {v for v, row in rows.items() if row.state == "done" and not row.result.is_file()}
+        ledger.reopen(lost)
+        wanted = tuple(volume_ids)
+        if only_failed:
+            wanted = tuple(v for v, row in rows.items() if row.failures and row.state != "claimed")
+            ledger.retry(wanted)
+        done = sum(row.state == "done" for row in rows.values()) - len(lost)
+        return DetectionRun(model, config, tuple(volume_ids), wanted, ledger.time(), done)
+
+
+def work(
+    detector: VolumeDetector,
+    run: DetectionRun,
+    volume_of: Callable[[str], Volume],
+    settings: Settings,
+    progress: Progress | None = None,
+) -> None:
+    """Detect, as one of the run's workers, until nothing is left.
+
+    Args:
+        detector: of the run's model.
+        run: by `begin_run`.
+        volume_of: finds a volume by its id.
+        settings: where the ledger and the results are.
+        progress: called at the beginning and after each volume, as if this were the only worker.
+    """
+    total = len(run.wanted)
+    tell = paced(progress) if progress else None
+    with run.ledger(settings) as ledger:
+        done = total - ledger.open(run.wanted, run.began).count
+        if tell:
+            tell(done, total, "detecting")
+        for claim in claims(ledger, run.wanted, run.began):
+            _detect_one(detector, volume_of, claim)
+            done += 1
+            if tell:
+                tell(min(done, total), total, "detecting")
+
+
+def end_run(run: DetectionRun, settings: Settings) -> ArchiveSummary:
+    """What became of each volume."""
+    with run.ledger(settings) as ledger:
+        rows = ledger.rows(run.volume_ids)
+    results = {v: row.result for v, row in rows.items() if row.state == "done"}
     return ArchiveSummary(
-        results={v: _result(folder, v) for v, row in rows.items() if row.status == "done"},
-        quarantined={v: row.reason for v, row in rows.items() if row.status == "quarantined"},
+        results=results,
+        quarantined={v: row.reason for v, row in rows.items() if row.state == "quarantined"},
         unfinished={
-            v: row.reason if row.status == "pending" else "another worker is on it"
+            v: "another worker is on it" if row.state == "claimed" else row.reason or "not tried in this run"
             for v, row in rows.items()
-            if row.status in ("pending", "running")
+            if row.state in ("pending", "claimed")
         },
-        detected_now=detected,
-        done_before=done_before,
+        detected_now=max(len(results) - run.done_before, 0),
+        done_before=run.done_before,
     )
 
 
-def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> int:
-    """Bring the ledger in line with what is on disk; how many volumes need nothing."""
-    ids = [volume.volume_id for volume in volumes]
-    ledger.enter(ids)
-    ledger.release_dead()
-    done = [v for v, row in ledger.rows(ids).items() if row.status == "done"]
-    lost = [v for v in done if not _result(folder, v).is_file()]
-    for volume_id in lost:
-        ledger.reopen(volume_id)
-    return len(done) - len(lost)
-
-
-def _detect_one(detector: VolumeDetector, volume: Volume, folder: Path, ledger: Ledger) -> None:
+def _detect_one(detector: VolumeDetector, volume_of: Callable[[str], Volume], claim: Claim) -> None:
     """One volume that cannot be read or does not fit in memory must not end the night's run."""
     try:
+        volume = volume_of(claim.volume_id)
         detections = detector.detect(volume.array[...], volume.grid, volume.volume_id)
-        _write(_result(folder, volume.volume_id), to_frame(detections))
+        to_frame(detections).to_parquet(claim.part, index=False)
     except (CellscanError, ValueError) as error:
-        ledger.quarantine(volume.volume_id, f"{type(error).__name__}: {error}")
+        claim.fail(f"{type(error).__name__}: {error}")
     except torch.AcceleratorError:
-        ledger.reopen(volume.volume_id)
         raise  # the device is gone for this process: every further volume would fail
     except (RuntimeError, OSError, MemoryError) as error:
-        ledger.give_back(volume.volume_id, f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        ledger.reopen(volume.volume_id)
-        raise
+        claim.give_back(f"{type(error).__name__}: {error}")
     else:
-        ledger.finish(volume.volume_id, len(detections))
-
-
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    """The whole file or none: a kill between result and ledger only means that it is written again, the same."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        frame.to_parquet(part, index=False)
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).replace(path)
-
-
-def _result(folder: Path, volume_id: str) -> Path:
-    return folder / f"{volume_id}.parquet"
-
-
-def _as_folder(model: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in model)
+        claim.finish(len(detections))
