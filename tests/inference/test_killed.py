@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.inference.claims import claims
 from pipeline.inference.ledger import Ledger
-from tests.sources.catalog.databases import BACK_ENDS, empty_database
+from tests.sources.catalog.databases import empty_database
 
 VOLUMES = ["a", "b", "c"]
 
@@ -64,13 +64,15 @@ MOMENTS = {
 }
 
 
-@pytest.fixture(params=BACK_ENDS)
+@pytest.fixture
 def url(request, tmp_path):
     with empty_database(request, tmp_path) as address:
         yield address
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("url", "moment"), [*(("sqlite", one) for one in MOMENTS), ("postgresql", "result in its place")], indirect=["url"]
+)
 def test_killed_at_any_moment_each_volume_has_one_whole_result_in_the_end(url, tmp_path, moment):
     results = tmp_path / "results"
     with Ledger(url, "m/1", "", results) as ledger:
