@@ -64,11 +64,13 @@ class Open:
 class Claim:
     """The right, and the duty, to detect on one volume; it is to be ended in one of four ways.
 
-    ``part`` is where the result is to be written, which is nobody else's; `finish` puts it in its place.
+    ``part`` is where the result is to be written, which is nobody else's; `finish` puts it in its place. ``failures``
+    came before: what perhaps took a worker down is best worked on alone.
     """
 
     volume_id: str
     attempt: int
+    failures: int
     part: Path
     _ledger: "Ledger" = field(repr=False)
 
@@ -245,7 +247,7 @@ class Ledger:
         attempt = row.attempts + 1
         leased = {"owner": self._owner, "lease_until": self._now + self._lease}
         connection.execute(this.values(state="claimed", attempts=attempt, failures=failures, **leased))
-        return Claim(row.volume_id, attempt, self._part(row.volume_id, attempt), self)
+        return Claim(row.volume_id, attempt, failures, self._part(row.volume_id, attempt), self)
 
     def _finish(self, claim: Claim, detections: int) -> bool:
         _sync(claim.part)

@@ -175,7 +175,8 @@ def dead_owner():
 def test_a_volume_whose_worker_died_here_is_taken_at_once_and_after_three_deaths_quarantined(worker, change):
     ledger, dead = worker(), dead_owner()
     for failures in range(MAX_FAILURES):
-        assert take(ledger).attempt == failures + 1
+        claim = take(ledger)
+        assert (claim.attempt, claim.failures) == (failures + 1, failures)
         change("UPDATE scan_detection SET owner = :dead WHERE volume_id = 'a'", dead=dead)
         assert ledger.claim(["a"], ledger.time()) == []
         assert ledger.expire_dead() == 1
