@@ -1,51 +1,40 @@
 """One version on an archive of scans, by as many workers as there are."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 
 from flows.artifacts import show_detections, showing_progress
 from flows.parameters import Archive, Version
-from flows.retry import stage, tracked_stage
+from flows.retry import tracked_stage
 from flows.runners import task_runner, wait_for_all
 from flows.surroundings import progress
-from pipeline.inference.archive import DetectionRun
 from pipeline.settings import Settings
-from pipeline.stages.detect import Prepared
+
+if TYPE_CHECKING:
+    from pipeline.inference.archive import DetectionRun
+    from pipeline.stages.detect import Prepared
 
 
-@tracked_stage("prepare detection")
-def _prepare(version: Version, archive: Archive) -> Prepared:
-    from pipeline.stages.detect import prepare_detection
+@tracked_stage("detect")
+def _detect(version: Version, archive: Archive, out: Path) -> Path:
+    from pipeline.stages.detect import detect_archive
 
-    return prepare_detection(version, archive, Settings.from_environment(), progress())
-
-
-@stage("detect here")
-def _detect_here(prepared: Prepared) -> None:
-    from pipeline.stages.detect import detect_here
-
-    with showing_progress(prepared.record.spec, progress()) as shown:
-        detect_here(prepared, Settings.from_environment(), shown)
+    with showing_progress(version, progress()) as shown:
+        show_detections(detect_archive(version, archive, out, Settings.from_environment(), shown))
+    return out
 
 
 @tracked_stage("detect as one worker")
-def _detect_as_worker(spec: Version, run: DetectionRun, number: int) -> None:
+def _detect_as_worker(spec: Version, run: "DetectionRun", number: int) -> None:
     from pipeline.stages.detect_worker import detect_as_worker
 
     detect_as_worker(spec, run, Settings.from_environment(), number)
 
 
-@tracked_stage("finish detection")
-def _finish(prepared: Prepared, out: Path) -> Path:
-    from pipeline.stages.detect import finish_detection
-
-    show_detections(finish_detection(prepared, out, Settings.from_environment(), progress()))
-    return out
-
-
-def hand_out(prepared: Prepared) -> None:
+def hand_out(prepared: "Prepared") -> None:
     """Have the scans done by the workers of ``CELLSCAN_RUNNER``, each of which takes one after the other.
 
     Raises:
@@ -56,6 +45,7 @@ def hand_out(prepared: Prepared) -> None:
     settings = Settings.from_environment()
     spec, run, runner = prepared.record.spec, prepared.run, settings.runner
 
+    # Without parameters, which Prefect would store.
     @flow(name="detect: workers", task_runner=task_runner(runner))
     def workers() -> None:
         with showing_progress(spec, progress()) as shown, Following(run, settings, shown) as following:
@@ -71,12 +61,15 @@ def hand_out(prepared: Prepared) -> None:
 def detect(version: Version, archive: Archive, out: Path) -> Path:
     """Detect on every scan that this version has not done yet, and write tables, GeoJSON and overlays.
 
+    The workers are those of ``CELLSCAN_RUNNER``: processes of this machine, threads, or a Dask or Ray cluster.
+
     Returns:
         The folder with the results.
     """
-    prepared = _prepare(version, archive)
-    if Settings.from_environment().runner.kind == "processes":
-        _detect_here(prepared)
-    else:
-        hand_out(prepared)
-    return _finish(prepared, out)
+    from pipeline.stages.detect import detect_archive
+
+    settings = Settings.from_environment()
+    if settings.runner.kind == "processes":
+        return _detect(version, archive, out)
+    show_detections(detect_archive(version, archive, out, settings, progress(), hand_out=hand_out))
+    return out

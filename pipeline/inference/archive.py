@@ -1,5 +1,6 @@
 """Detect on many volumes, each once, whatever happens in between, by any number of workers."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class DetectionRun:
     ``began`` is by the ledger's clock.
     """
 
+    name: str
     model: str
     config: str
     volume_ids: tuple[str, ...]
@@ -96,7 +98,7 @@ def begin_run(
             wanted = tuple(v for v, row in rows.items() if row.failures and row.state != "claimed")
             ledger.retry(wanted)
         done = sum(row.state == "done" for row in rows.values()) - len(lost)
-        return DetectionRun(model, config, tuple(volume_ids), wanted, ledger.time(), done)
+        return DetectionRun(secrets.token_hex(8), model, config, tuple(volume_ids), wanted, ledger.time(), done)
 
 
 def work(
@@ -121,7 +123,7 @@ def work(
         done = total - ledger.open(run.wanted, run.began).count
         if tell:
             tell(done, total, "detecting")
-        for claim in claims(ledger, run.wanted, run.began):
+        for claim in claims(ledger, run.wanted, run.began, cancelled=lambda: ledger.is_cancelled(run.name)):
             _detect_one(detector, volume_of, claim)
             done += 1
             if tell:

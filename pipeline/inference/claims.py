@@ -14,8 +14,16 @@ def _wait() -> None:
     time.sleep(_WAIT_SECONDS)
 
 
+def _never() -> bool:
+    return False
+
+
 def claims(
-    ledger: Ledger, volume_ids: Sequence[str], began: float, wait: Callable[[], None] = _wait
+    ledger: Ledger,
+    volume_ids: Sequence[str],
+    began: float,
+    wait: Callable[[], None] = _wait,
+    cancelled: Callable[[], bool] = _never,
 ) -> Iterator[Claim]:
     """Claim those of ``volume_ids`` that are open, in about this order, one whenever the next one is asked for.
 
@@ -28,11 +36,12 @@ def claims(
         volume_ids: of the run.
         began: when the run began, by `Ledger.time`.
         wait: called before looking again, where other workers have all that is left.
+        cancelled: asked before each claim; where it is so, nothing more comes.
     """
-    while (left := ledger.open(volume_ids, began)).pending or left.elsewhere:
+    while not cancelled() and (left := ledger.open(volume_ids, began)).count:
         found = False
         for some in chunks([*left.pending, *left.elsewhere], _AT_A_GLANCE):
-            while got := ledger.claim(some, began):
+            while not cancelled() and (got := ledger.claim(some, began)):
                 found = True
                 yield from got
         if not found and not left.pending and not ledger.expire_dead():

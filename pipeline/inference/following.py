@@ -8,7 +8,10 @@ from pipeline.settings import Settings
 
 
 class Following:
-    """Tells a progress what all workers of a run have done; a context manager, for it keeps the ledger open."""
+    """Tells a progress what all workers of a run have done.
+
+    A context manager: left by an error, as by Ctrl-C, it has the workers stop, wherever they are.
+    """
 
     def __init__(self, run: DetectionRun, settings: Settings, progress: Progress | None) -> None:
         self._run = run
@@ -23,7 +26,11 @@ class Following:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ledger.close()
+        try:
+            if error is not None:
+                self._ledger.cancel(self._run.name)
+        finally:
+            self._ledger.close()
 
     def tell(self) -> int:
         """Look, and tell; how many volumes are left to do."""

@@ -236,6 +236,18 @@ class Ledger:
         anew = {"state": "pending", "reason": "", "failures": 0, "failed_at": None}
         self._set(volume_ids, ("quarantined", "pending"), anew)
 
+    def cancel(self, run: str) -> None:
+        """Have all workers of a run stop before their next volume."""
+        with self._engine.begin() as connection:
+            connection.execute(sql.insert(tables.cancelled), {"run": run})
+
+    def is_cancelled(self, run: str) -> bool:
+        with reading(self._engine) as connection:
+            return (
+                connection.execute(sql.select(tables.cancelled).where(tables.cancelled.c.run == run)).first()
+                is not None
+            )
+
     def _claim(self, connection: Connection, row: sql.Row[Any]) -> Claim | None:
         """Claim a locked row; `None` where its last worker's death was one too many."""
         failures = row.failures + (row.state == "claimed")

@@ -34,6 +34,9 @@ rows = sql.Table(
 )
 sql.Index("scan_detection_by_owner", rows.c.owner)
 
+# Runs whose workers, wherever they are, are to stop.
+cancelled = sql.Table("scan_detection_cancelled", _METADATA, sql.Column("run", sql.String(32), primary_key=True))
+
 _version = sql.Table("scan_detection_schema", _METADATA, sql.Column("version", sql.Integer, primary_key=True))
 
 # Of earlier releases, which had one worker; a process that died left `running`.

@@ -273,6 +273,17 @@ def test_a_worker_does_not_wait_for_what_it_holds_itself(worker):
     assert [claim.volume_id for claim in ahead] == VOLUMES
 
 
+def test_no_worker_of_a_cancelled_run_claims_any_more(worker):
+    ledger, other = worker(), worker()
+    coming = claims(ledger, VOLUMES, ledger.time(), pytest.fail, lambda: ledger.is_cancelled("this run"))
+    assert finish(next(coming))
+    other.cancel("another run")
+    assert finish(next(coming))
+    other.cancel("this run")
+    assert list(coming) == []
+    assert ledger.open(VOLUMES, ledger.time()).pending == ("c", "d")
+
+
 OLD = (
     "CREATE TABLE detection_ledger (volume_id VARCHAR(64), model VARCHAR(200), status VARCHAR(16), reason TEXT, "
     "detections INTEGER, attempts INTEGER, worker VARCHAR(200), changed_at TIMESTAMP, PRIMARY KEY (volume_id, model))",
