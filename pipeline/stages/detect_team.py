@@ -46,8 +46,8 @@ def detect_in_processes(
         left, deaths = len(run.wanted), 0
         while team.working():
             team.wait(_LOOK_SECONDS)
-            deaths += team.replace_dead(following)
             now = following.tell()
+            deaths += team.replace_dead(following, now)
             deaths = deaths if now == left else 0
             left = now
             if deaths > _DEATHS_IN_VAIN * workers:
@@ -65,21 +65,24 @@ class _Team:
         self._members = [self._start(order) for order in self._orders]
 
     def working(self) -> bool:
-        return any(member.poll() is None for member in self._members)
+        """Whether one was alive when it was last looked at; one that died since will be replaced."""
+        return any(member.returncode is None for member in self._members)
 
     def wait(self, seconds: float) -> None:
-        """Until a worker ends, or so long."""
-        alive = next(member for member in self._members if member.poll() is None)
+        """So long, or until a worker ends."""
+        alive = next(member for member in self._members if member.returncode is None)
         with suppress(subprocess.TimeoutExpired):
             alive.wait(seconds)
 
-    def replace_dead(self, following: Following) -> int:
-        """Start another one for each that was killed; how many.
+    def replace_dead(self, following: Following, left: int) -> int:
+        """Start another one for each that was killed, as long as there is something left to do; how many.
 
         Raises:
             ModelError: one ended with an error, which would be that of its successor as well.
         """
         ended = [number for number, member in enumerate(self._members) if member.poll()]
+        if not left:
+            return 0
         for number in ended:
             if self._members[number].returncode > 0:
                 raise ModelError(f"a worker failed:\n{self._told(number)}")
@@ -102,10 +105,10 @@ class _Team:
         known = filter(None, [os.environ.get("PYTHONPATH")])
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *known])}
         with self._log(order.number).open("wb") as log:
-            # A session of its own: what the user stops with Ctrl-C is this process, which then ends its workers.
+            # A group of its own: what the user stops with Ctrl-C is this process, which then ends its workers.
             member = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.stages.detect_worker"],
-                env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, process_group=0,
             )  # fmt: skip
         with suppress(BrokenPipeError):  # it has ended already, and its log says why
             _pipe(member).write(pickle.dumps(order))

@@ -94,7 +94,9 @@ def main() -> int:
 
 
 def _stop_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not by `sys.stdin`, whose lock this thread would hold for ever: the interpreter could not end.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -45,3 +45,13 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch, kind):
     monkeypatch.setitem(sys.modules, f"prefect_{kind}", None)
     with pytest.raises(ConfigError, match=rf"needs the package prefect_{kind}: pip install 'cellscan\[{kind}\]'"):
         task_runner(Runner(kind, 2))
+
+
+def test_threads_of_a_flow_give_the_table_of_one_process(place, outcome, monkeypatch, tmp_path):
+    from flows.detect import detect
+
+    monkeypatch.setenv("CELLSCAN_CATALOG_URL", f"sqlite:///{tmp_path / 'catalog.db'}")  # where nothing is done yet
+    monkeypatch.setenv("CELLSCAN_RUNNER", "threads:2")
+    detect(outcome.champions[0], str(place.archive), tmp_path / "out")
+    name = "detections.csv"
+    assert (tmp_path / "out" / name).read_bytes() == (outcome.results[0] / name).read_bytes()

@@ -1,4 +1,4 @@
-import io
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -103,13 +103,13 @@ def test_only_what_failed_is_tried_again_when_that_is_asked_for(tracked, registe
 
 
 def test_a_worker_stops_as_by_ctrl_c_when_who_started_it_is_gone(monkeypatch):
-    class Closed:
-        buffer = io.BytesIO()
-
-    monkeypatch.setattr(sys, "stdin", Closed)
+    ours, theirs = os.pipe()
+    os.close(theirs)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with pytest.raises(KeyboardInterrupt):
-        detect_worker._stop_with_parent()
+    with os.fdopen(ours) as closed:
+        monkeypatch.setattr(sys, "stdin", closed)
+        with pytest.raises(KeyboardInterrupt):
+            detect_worker._stop_with_parent()
     signal.signal(signal.SIGINT, before)
 
 
