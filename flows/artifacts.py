@@ -3,11 +3,21 @@
 import base64
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from pipeline.progress import Progress, by_percent
 
 if TYPE_CHECKING:
     from pipeline.evaluation import Comparison, Estimate, Evaluation
@@ -63,6 +73,25 @@ def show_comparison(comparison: "Comparison") -> None:
     key = _key("comparison", f"{comparison.version_a}-{comparison.version_b}")
     what = f"{comparison.version_b} less {comparison.version_a}, paired over {comparison.patients} patients"
     create_table_artifact(rows, key=key, description=what)
+
+
+@contextmanager
+def showing_progress(version: str, also: Progress | None) -> Iterator[Progress]:
+    """A progress for detection: a bar on the run's page, with pace and time left; ``also`` hears of it."""
+    # Its type also allows for callers with an event loop, which flows of this project are not.
+    shown = cast(UUID, create_progress_artifact(0.0, key=_key("detecting", version), description=version))
+
+    def show(percent: int, what: str) -> None:
+        update_progress_artifact(shown, float(percent), description=f"{version}: {what}")
+
+    by_artifact = by_percent(show)
+
+    def progress(done: int, total: int, what: str) -> None:
+        by_artifact(done, total, what)
+        if also:
+            also(done, total, what)
+
+    yield progress
 
 
 def show_detections(summary: "DetectSummary") -> None:

@@ -10,6 +10,14 @@ def host() -> str:
     return platform.node()
 
 
+def machine() -> str:
+    """The host, when it was started, and the namespace that its pids are of: elsewhere a pid says nothing."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if not boot.exists() or not namespace.is_symlink():
+        return host()
+    return f"{host()},{boot.read_text(encoding='ascii')[:8]},{namespace.readlink().name}"
+
+
 def this_process() -> str:
     """``pid:began``, unique on this host."""
     return f"{os.getpid()}:{_began(os.getpid())}"

@@ -1,11 +1,26 @@
 """Where cellscan runs: read from the environment, never from an experiment."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from pipeline.errors import ConfigError
+
+RunnerKind = Literal["processes", "threads", "dask", "ray"]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Who detects on an archive: so many workers, here (``processes``, ``threads``) or in a cluster.
+
+    ``address``: of a cluster's scheduler; without one, ``dask`` and ``ray`` start a cluster on this machine.
+    """
+
+    kind: RunnerKind = "processes"
+    workers: int = 1
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -17,6 +32,8 @@ class Settings:
     ``CELLSCAN_DEVICE``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     ``CELLSCAN_DEVICES``: on how many of them one training runs, as many processes (default 1), or ``auto``: every GPU.
     ``CELLSCAN_CATALOG_URL``: SQLAlchemy URL of the catalog and ledger (default: SQLite in the home folder).
+    ``CELLSCAN_RUNNER``: who detects on an archive: ``processes:3``, ``threads:3``, ``dask:8@tcp://host:8786`` or
+    ``ray:8@ray://host:10001``; a cluster's workers read the same home folder, and a catalog in PostgreSQL.
     ``MLFLOW_TRACKING_URI``: default ``sqlite:///<home>/mlflow.db``.
     ``CELLSCAN_GANTRY_TILT``: ``refuse`` (default) or ``shear``: what becomes of series whose gantry was tilted.
     ``PREFECT_API_URL``: a running Prefect server; without it one is started and stopped for each run.
@@ -30,13 +47,15 @@ class Settings:
     prefect_api_url: str | None
     gantry_tilt: Literal["refuse", "shear"] = "refuse"
     devices: int | Literal["auto"] = 1
+    runner: Runner = Runner()
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """What the environment says.
 
         Raises:
-            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words, or ``CELLSCAN_DEVICES`` no number.
+            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words, ``CELLSCAN_DEVICES`` no number, or
+                ``CELLSCAN_RUNNER`` none of its kinds.
         """
         home = Path(os.environ.get("CELLSCAN_HOME", "~/.cellscan")).expanduser().resolve()
         return cls(
@@ -48,6 +67,7 @@ class Settings:
             prefect_api_url=os.environ.get("PREFECT_API_URL"),
             gantry_tilt=_gantry_tilt(os.environ.get("CELLSCAN_GANTRY_TILT", "refuse")),
             devices=_devices(os.environ.get("CELLSCAN_DEVICES", "1")),
+            runner=_runner(os.environ.get("CELLSCAN_RUNNER", "processes:1")),
         )
 
     @property
@@ -88,3 +108,13 @@ def _devices(word: str) -> int | Literal["auto"]:
     if word.isdecimal() and int(word) > 0:
         return int(word)
     raise ConfigError(f"CELLSCAN_DEVICES must be a number from 1, or auto, got {word!r}")
+
+
+def _runner(word: str) -> Runner:
+    match = re.fullmatch(r"([a-z]+):([1-9][0-9]*)(?:@(\S+))?", word)
+    if match is None or match[1] not in get_args(RunnerKind) or (match[3] and match[1] in ("processes", "threads")):
+        raise ConfigError(
+            "CELLSCAN_RUNNER must be KIND:WORKERS, such as processes:3, threads:3, dask:8@tcp://host:8786 or "
+            f"ray:8@ray://host:10001, got {word!r}"
+        )
+    return Runner(cast(RunnerKind, match[1]), int(match[2]), match[3])

@@ -18,6 +18,8 @@ _CHECKED = ["pipeline.geometry", "pipeline.detections", "pipeline.inference.supp
 
 install_import_hook(_CHECKED, "beartype.beartype")
 
+pytest_plugins = ["tests.postgresql"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_waits_for_the_disk():

@@ -1,11 +1,11 @@
 """Commands on archives of scans: make a sample, ingest, detect."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import AsJson, Home, Strict, Verbose, Version
+from pipeline.cli.options import AsJson, Home, Strict, Verbose, Version, Workers
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
 
@@ -24,6 +24,11 @@ Formats = Annotated[
         "--format",
         help="Write this, too (repeatable): coco, slicer, dicom-sr, dicom-sr-slices, dicom-seg, dicom-ann.",
     ),
+]
+
+Retry = Annotated[
+    Literal["quarantined"] | None,
+    typer.Option("--retry", help="Detect on nothing but what failed before: scans that were quarantined."),
 ]
 
 
@@ -87,6 +92,8 @@ def detect(
     archive: Archive,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, GeoJSON files and overlays.")],
     formats: Formats = None,
+    workers: Workers = None,
+    retry: Retry = None,
     strict: Strict = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -99,13 +106,22 @@ def detect(
 
     Writes detections.csv, detections.parquet, geojson/, overlays/ and summary.json. Scans that this version
     has done before are not done again, so that a command that was stopped continues. Exits with 3 when scans are left
-    that a later run may do (another worker is on them, memory ran out); with --strict also when files are quarantined.
+    that a later run may do (memory ran out); with --strict also when files are quarantined.
+
+    Commands that are given the same version at once, on this machine or (with a catalog in PostgreSQL, and one home
+    folder) on several, share the work. CELLSCAN_RUNNER names a Dask or Ray cluster that does it instead.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import detect_lines
         from pipeline.stages.detect import detect_archive
 
-        summary = detect_archive(version, archive, out, Settings.from_environment(), screen.progress, formats or ())
+        settings, elsewhere = Settings.from_environment(), None
+        if settings.runner.kind != "processes":
+            from pipeline.cli.flow import by_runner
+
+            elsewhere = by_runner(settings, screen, verbose)
+        failed, more = retry is not None, formats or ()
+        summary = detect_archive(version, archive, out, settings, screen.progress, more, failed, elsewhere)
         screen.say(*detect_lines(summary))
         screen.give(summary)
         if summary.unfinished or (strict and summary.quarantined):

@@ -1,7 +1,8 @@
-"""The flow scan_to_report, run for a command."""
+"""Flows, run for a command."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.parameters import Experiment
 from flows.session import prefect_session
@@ -9,6 +10,9 @@ from pipeline.cli.outcome import WholeOutcome, gather
 from pipeline.cli.screen import Screen
 from pipeline.settings import Settings
 from pipeline.stages.experiment import experiment_source
+
+if TYPE_CHECKING:
+    from pipeline.stages.detect import Prepared
 
 
 def run_whole(
@@ -28,3 +32,15 @@ def run_whole(
     sources = [archive] if archive else []
     sources += [str(experiment_source(experiment.load(), settings)) for experiment in experiments]
     return gather(outcome, list(dict.fromkeys(sources)), settings, screen.progress)
+
+
+def by_runner(settings: Settings, screen: Screen, verbose: bool = False) -> "Callable[[Prepared], None]":
+    """What has a detection done by Prefect's task runner, on the user's Prefect server or on one of its own."""
+
+    def hand_out(prepared: "Prepared") -> None:
+        with prefect_session(settings, screen.progress, quiet=not verbose):
+            from flows.detect import hand_out
+
+            hand_out(prepared)
+
+    return hand_out

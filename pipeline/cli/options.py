@@ -19,6 +19,12 @@ def _set_devices(count: str | None) -> str | None:
     return count
 
 
+def _set_workers(count: int | None) -> int | None:
+    if count is not None:
+        os.environ["CELLSCAN_RUNNER"] = f"processes:{count}"
+    return count
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the libraries' own warnings and logs, and errors with their traceback.")
@@ -42,6 +48,16 @@ Devices = Annotated[
         help="Train in this many processes, one a GPU (or part of the CPU); batches stay as large as they are.",
         show_default="$CELLSCAN_DEVICES or 1",
         callback=_set_devices,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Detect in this many processes of this machine; each loads the model.",
+        show_default="$CELLSCAN_RUNNER or 1",
+        callback=_set_workers,
     ),
 ]
 Overrides = Annotated[

@@ -1,22 +1,41 @@
-"""Detect on many volumes, each once, whatever happens in between."""
+"""Detect on many volumes, each once, whatever happens in between, by any number of workers."""
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from pipeline.detections import Detections
 from pipeline.detections.table import to_frame
 from pipeline.errors import CellscanError
+from pipeline.inference.claims import claims
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.engine import Engine, Tally
-from pipeline.inference.ledger import Ledger
-from pipeline.progress import Progress
+from pipeline.inference.ledger import Claim, Ledger
+from pipeline.progress import Progress, paced
 from pipeline.settings import Settings
 from pipeline.volumes import Volume
+
+
+@dataclass(frozen=True)
+class DetectionRun:
+    """What the workers of one run do together; it may be sent to another process.
+
+    ``volume_ids`` are all volumes that were asked for, ``wanted`` those that are to be done now where they are open;
+    ``began`` is by the ledger's clock.
+    """
+
+    name: str
+    model: str
+    config: str
+    volume_ids: tuple[str, ...]
+    wanted: tuple[str, ...]
+    began: float
+    done_before: int
+
+    def ledger(self, settings: Settings) -> Ledger:
+        """A worker's own."""
+        return Ledger.of(settings, self.model, self.config)
 
 
 @dataclass(frozen=True)
@@ -24,7 +43,8 @@ class ArchiveSummary:
     """``results`` maps volume id → Parquet file, ``quarantined`` volume id → reason.
 
     ``unfinished`` maps volume id → why it has no result yet: another worker is on it, or it failed for a reason that
-    may pass and the next run tries it again. ``seen`` are the windows of what was detected on now.
+    may pass and the next run tries it again. Of the ``windows`` of all that has a result, ``background`` were not given
+    to the network.
     """
 
     results: dict[str, Path]
@@ -32,7 +52,8 @@ class ArchiveSummary:
     unfinished: dict[str, str]
     detected_now: int
     done_before: int
-    seen: Tally
+    windows: int
+    background: int
 
 
 def detect_volumes(
@@ -42,105 +63,129 @@ def detect_volumes(
     settings: Settings,
     progress: Progress | None = None,
 ) -> ArchiveSummary:
-    """Detect on every volume that this model has not done yet.
+    """Detect on every volume that this model has not done yet, as the only worker of a run.
 
     Args:
         detector: ready to detect.
         model: names the version and the digest of its bundle; results of one model are kept together.
         volumes: of one dimension, the detector's.
         settings: where the ledger and the results are.
-        progress: called as volumes are ended.
+        progress: called after each volume.
     """
-    folder = settings.detections / _as_folder(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(settings.catalog_url, model)
-    try:
-        done_before = _pending_only(ledger, volumes, folder)
-        before = ledger.rows([volume.volume_id for volume in volumes])
-        tried = {v: row.attempts > 0 for v, row in before.items() if row.status == "pending"}
-        pending = [volume for volume in volumes if volume.volume_id in tried]
-        settled = len(volumes) - len(pending)
+    by_id = {volume.volume_id: volume for volume in volumes}
+    run = begin_run(model, detector.config.digest(), tuple(by_id), settings)
+    work(detector, run, by_id.__getitem__, settings, progress)
+    return end_run(run, settings)
 
-        def tell(ended: int) -> None:
-            if progress:
-                progress(settled + ended, len(volumes), "detecting")
 
-        tally = Engine(detector).run(lambda _: _claimed(pending, tried, folder, ledger), tell)
-        rows = ledger.rows([volume.volume_id for volume in volumes])
-    finally:
-        ledger.close()
+def begin_run(
+    model: str, config: str, volume_ids: Sequence[str], settings: Settings, only_failed: bool = False
+) -> DetectionRun:
+    """Bring the ledger in line with what is on disk.
+
+    Args:
+        model: names the version and the digest of its bundle.
+        config: digest of its experiment.
+        volume_ids: what is to be detected on.
+        settings: where the ledger and the results are.
+        only_failed: try again what failed and was quarantined, and nothing else.
+    """
+    with Ledger.of(settings, model, config) as ledger:
+        ledger.enter(volume_ids)
+        ledger.expire_dead()
+        rows = ledger.rows(volume_ids)
+        lost = {v for v, row in rows.items() if row.state == "done" and not row.result.is_file()}
+        ledger.reopen(lost)
+        wanted = tuple(volume_ids)
+        if only_failed:
+            wanted = tuple(v for v, row in rows.items() if row.failures and row.state != "claimed")
+            ledger.retry(wanted)
+        done = sum(row.state == "done" for row in rows.values()) - len(lost)
+        return DetectionRun(secrets.token_hex(8), model, config, tuple(volume_ids), wanted, ledger.time(), done)
+
+
+def work(
+    detector: VolumeDetector,
+    run: DetectionRun,
+    volume_of: Callable[[str], Volume],
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Tally:
+    """Detect, as one of the run's workers, until nothing is left.
+
+    Args:
+        detector: of the run's model.
+        run: by `begin_run`.
+        volume_of: finds a volume by its id; called from several threads.
+        settings: where the ledger and the results are.
+        progress: called at the beginning and as volumes are ended, as if this were the only worker.
+
+    Returns:
+        What this worker did.
+    """
+    total = len(run.wanted)
+    tell = paced(progress) if progress else None
+    with run.ledger(settings) as ledger:
+        before = total - ledger.open(run.wanted, run.began).count
+
+        def jobs(wait: Callable[[], None]) -> Iterator[_Job]:
+            for claim in claims(ledger, run.wanted, run.began, wait, lambda: ledger.is_cancelled(run.name)):
+                yield _Job(claim, volume_of)
+
+        def ended(count: int) -> None:
+            if tell:
+                tell(min(before + count, total), total, "detecting")
+
+        ended(0)
+        return Engine(detector).run(jobs, ended)
+
+
+def end_run(run: DetectionRun, settings: Settings) -> ArchiveSummary:
+    """What became of each volume."""
+    with run.ledger(settings) as ledger:
+        rows = ledger.rows(run.volume_ids)
+    done = [row for row in rows.values() if row.state == "done"]
+    results = {row.volume_id: row.result for row in done}
     return ArchiveSummary(
-        results={v: _result(folder, v) for v, row in rows.items() if row.status == "done"},
-        quarantined={v: row.reason for v, row in rows.items() if row.status == "quarantined"},
+        results=results,
+        quarantined={v: row.reason for v, row in rows.items() if row.state == "quarantined"},
         unfinished={
-            v: row.reason if row.status == "pending" else "another worker is on it"
+            v: "another worker is on it" if row.state == "claimed" else row.reason or "not tried in this run"
             for v, row in rows.items()
-            if row.status in ("pending", "running")
+            if row.state in ("pending", "claimed")
         },
-        detected_now=tally.scans,
-        done_before=done_before,
-        seen=tally,
+        detected_now=max(len(results) - run.done_before, 0),
+        done_before=run.done_before,
+        windows=sum(row.windows for row in done),
+        background=sum(row.background for row in done),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Claim:
+class _Job:
     """A claimed volume, as `pipeline.inference.job.Job`."""
 
-    claimed: Volume
-    alone: bool
-    folder: Path
-    ledger: Ledger
+    claim: Claim
+    volume_of: Callable[[str], Volume]
+
+    @property
+    def alone(self) -> bool:
+        return self.claim.failures > 0
 
     def volume(self) -> Volume:
-        return self.claimed
+        return self.volume_of(self.claim.volume_id)
 
-    def finish(self, detections: Detections) -> None:
-        _write(_result(self.folder, self.claimed.volume_id), to_frame(detections))
-        self.ledger.finish(self.claimed.volume_id, len(detections))
+    def finish(self, detections: Detections, windows: int, background: int) -> None:
+        to_frame(detections).to_parquet(self.claim.part, index=False)
+        self.claim.finish(len(detections), windows, background)
 
     def fail(self, error: Exception) -> None:
         """Bad input stays bad; what the machine lacked, it may have another time."""
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, CellscanError | ValueError):
-            self.ledger.quarantine(self.claimed.volume_id, reason)
+            self.claim.fail(reason)
         else:
-            self.ledger.give_back(self.claimed.volume_id, reason)
+            self.claim.give_back(reason)
 
     def release(self) -> None:
-        self.ledger.reopen(self.claimed.volume_id)
-
-
-def _claimed(volumes: Sequence[Volume], tried: dict[str, bool], folder: Path, ledger: Ledger) -> Iterator[_Claim]:
-    for volume in volumes:
-        if ledger.claim(volume.volume_id):
-            yield _Claim(volume, tried[volume.volume_id], folder, ledger)
-
-
-def _pending_only(ledger: Ledger, volumes: Sequence[Volume], folder: Path) -> int:
-    """Bring the ledger in line with what is on disk; how many volumes need nothing."""
-    ids = [volume.volume_id for volume in volumes]
-    ledger.enter(ids)
-    ledger.release_dead()
-    done = [v for v, row in ledger.rows(ids).items() if row.status == "done"]
-    lost = [v for v in done if not _result(folder, v).is_file()]
-    for volume_id in lost:
-        ledger.reopen(volume_id)
-    return len(done) - len(lost)
-
-
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    """The whole file or none: a kill between result and ledger only means that it is written again, the same."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        frame.to_parquet(part, index=False)
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).replace(path)
-
-
-def _result(folder: Path, volume_id: str) -> Path:
-    return folder / f"{volume_id}.parquet"
-
-
-def _as_folder(model: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in model)
+        self.claim.release()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.detections import Detections
 from pipeline.detectors.detector import Candidates
@@ -14,19 +14,24 @@ from pipeline.inference.scan import Scan
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What the windows of a scan showed so far, by number."""
+    """What the windows of a scan showed so far, by number; of them ``background`` were known without a look.
+
+    ``detections`` where they are known already.
+    """
 
     arrived: Arrived
     scan: Scan
     found: dict[int, Candidates] = field(default_factory=dict)
+    background: int = 0
+    detections: Detections | None = None
 
     @property
     def complete(self) -> bool:
         return len(self.found) == len(self.scan)
 
 
-# What became of a scan: all its windows, or its detections where they are known already, or why not.
-Outcome = Looked | Detections | Exception
+# What became of a scan: all its windows, or why not.
+Outcome = Looked | Exception
 Seen = Callable[[Arrived, Outcome], None]
 
 
@@ -53,8 +58,9 @@ class Batches:
 
     def add(self, arrived: Arrived, scan: Scan) -> None:
         """See as many as there are full batches."""
-        looked = Looked(arrived, scan, self._detector.known(scan))
-        self.windows, self.background = self.windows + len(scan), self.background + len(looked.found)
+        known = self._detector.known(scan)
+        looked = Looked(arrived, scan, known, len(known))
+        self.windows, self.background = self.windows + len(scan), self.background + len(known)
         if not self._detector.settled:
             self._seen(arrived, self._alone(looked))
             return
@@ -91,5 +97,5 @@ class Batches:
         for looked in failed:
             self._seen(looked.arrived, error if len(failed) == 1 else self._alone(looked))
 
-    def _alone(self, looked: Looked) -> Detections | Exception:
-        return attempted(lambda: self._detector.detect_scan(looked.scan, self._size))
+    def _alone(self, looked: Looked) -> Outcome:
+        return attempted(lambda: replace(looked, detections=self._detector.detect_scan(looked.scan, self._size)))

@@ -10,7 +10,7 @@ from queue import Empty
 import torch
 
 from pipeline.inference.ahead import Ahead, Arrived
-from pipeline.inference.batches import Batches, Looked, Outcome
+from pipeline.inference.batches import Batches, Outcome
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.job import Job, Jobs, attempted
 from pipeline.inference.room import Room
@@ -127,4 +127,7 @@ class _Behind:
     def _keep(self, job: Job, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
             raise outcome
-        job.finish(self._detector.finish(outcome.scan, outcome.found) if isinstance(outcome, Looked) else outcome)
+        detections = outcome.detections
+        if detections is None:
+            detections = self._detector.finish(outcome.scan, outcome.found)
+        job.finish(detections, len(outcome.scan), outcome.background)

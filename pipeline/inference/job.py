@@ -24,8 +24,8 @@ class Job(Protocol):
     def volume(self) -> Volume:
         """What is to be detected on."""
 
-    def finish(self, detections: Detections) -> None:
-        """Keep the result."""
+    def finish(self, detections: Detections, windows: int, background: int) -> None:
+        """Keep the result; of the scan's ``windows``, ``background`` were not given to the network."""
 
     def fail(self, error: Exception) -> None:
         """It could not be done, for a reason of its own."""

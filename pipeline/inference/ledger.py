@@ -1,177 +1,353 @@
-"""Which volume was detected on by which model version, and how it went. One row each; it survives a kill."""
+"""Which volume was detected on by which model version, and how it went: one row each, for any number of workers.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+A worker *claims* volumes before it works on them. A claim is leased for a while, and longer as long as its worker
+lives; when the lease is over, another worker takes the volume. Each claim of a volume has a number, and only who holds
+the latest one can end it, so that a worker that was merely slow cannot write a second result. All times are the
+database's: machines whose clocks are wrong do no harm.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
-from sqlalchemy import (
-    Column,
-    DateTime,
-    Engine,
-    Integer,
-    MetaData,
-    Select,
-    String,
-    Table,
-    create_engine,
-    event,
-    select,
-    update,
-)
+import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from pipeline import process as process_name
+from pipeline import process
+from pipeline.inference import ledger_tables as tables
+from pipeline.inference.heartbeat import Heartbeat
+from pipeline.inference.ledger_tables import rows as t
+from pipeline.settings import Settings
+from pipeline.sources.catalog.engine import open_engine, reading
+from pipeline.sources.catalog.saving import chunks
 
-Status = Literal["pending", "running", "done", "quarantined"]
+State = Literal["pending", "claimed", "done", "quarantined"]
 
-_METADATA = MetaData()
-_ROWS = Table(
-    "detection_ledger",
-    _METADATA,
-    Column("volume_id", String(64), primary_key=True),
-    Column("model", String(200), primary_key=True),
-    Column("status", String(16), nullable=False, index=True),
-    Column("reason", String, nullable=False, default=""),
-    Column("detections", Integer, nullable=False, default=0),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("worker", String(200), nullable=False, default=""),
-    Column("changed_at", DateTime, nullable=False),
-)
+LEASE_SECONDS = 120.0
+MAX_FAILURES = 3
+_BEATS_A_LEASE = 5
+_ENTERED_AT_ONCE = 5000
+_FREE: dict[str, str | None] = {"owner": "", "lease_until": None}
 
 
 @dataclass(frozen=True)
 class LedgerRow:
+    """``result`` is where the detections lie, of a volume that is done; ``attempts`` counts claims.
+
+    Of its ``windows``, ``background`` were not given to the network.
+    """
+
     volume_id: str
-    status: Status
+    state: State
     reason: str
+    result: Path
     detections: int
+    windows: int
+    background: int
     attempts: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class Open:
+    """What is not done or quarantined: ``pending`` can be claimed now, ``elsewhere`` others have claimed."""
+
+    pending: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.pending) + len(self.elsewhere)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right, and the duty, to detect on one volume; it is to be ended in one of four ways.
+
+    ``part`` is where the result is to be written, which is nobody else's; `finish` puts it in its place. ``failures``
+    came before: what perhaps took a worker down is best worked on alone.
+    """
+
+    volume_id: str
+    attempt: int
+    failures: int
+    part: Path
+    _ledger: "Ledger" = field(repr=False)
+
+    def finish(self, detections: int, windows: int = 0, background: int = 0) -> bool:
+        """The whole result lies in ``part``.
+
+        Args:
+            detections: how many.
+            windows: of the scan.
+            background: those of them that were not given to the network.
+
+        Returns:
+            Whether it counts; not, and it is gone, where another worker has taken the volume meanwhile.
+        """
+        return self._ledger._finish(self, {"detections": detections, "windows": windows, "background": background})
+
+    def fail(self, reason: str) -> None:
+        """It cannot be detected on: quarantined."""
+        self._ledger._end(self, {"state": "quarantined", "reason": reason, "failures": t.c.failures + 1})
+
+    def give_back(self, reason: str) -> None:
+        """What failed for a reason that may pass: to be tried by a later run, or quarantined when tried enough."""
+        self._ledger._give_back(self, reason)
+
+    def release(self) -> None:
+        """Nothing was wrong with it; others may take it at once."""
+        self._ledger._end(self, {"state": "pending"})
 
 
 class Ledger:
-    """The rows of one model: ``model`` names a version together with the digest of its weights and settings.
+    """The rows of one model and experiment, as one worker sees them; a worker is a `Ledger`.
 
-    A volume is claimed before it is worked on. A claim whose worker died is released when the next run starts: at
-    once where that can be seen (the same host), after `lease` where it cannot. A volume that failed or took its worker
-    down `max_attempts` times is quarantined rather than tried for ever.
+    Volumes on which `MAX_FAILURES` workers failed or died are quarantined rather than tried for ever.
+
+    Args:
+        url: of the database: SQLite for the workers of one machine, PostgreSQL for those of many.
+        model: names a version together with the digest of its bundle.
+        config: digest of its experiment as this release reads it.
+        results: the folder of all detections.
+        lease_seconds: after how long without a sign of life a worker is taken for dead.
+
+    Raises:
+        ConfigError: the tables were made by a newer release, or the database's driver is missing.
     """
 
-    max_attempts = 3
-    lease = timedelta(hours=1)
+    def __init__(self, url: str, model: str, config: str, results: Path, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.model, self.config, self._results = model, config, results
+        self._folder = tables.folder_of(model, config)
+        self._lease = lease_seconds
+        self._owner = f"{process.machine()}|{process.this_process()}|{secrets.token_hex(4)}"
+        self._heartbeat = Heartbeat(self.beat, lease_seconds / _BEATS_A_LEASE)
+        self._engine = open_engine(url)
+        try:
+            tables.make_tables(self._engine)
+            self._adopt()
+        except BaseException:
+            self._engine.dispose()
+            raise
+        self._now = tables.now(self._engine)
 
-    def __init__(self, url: str, model: str) -> None:
-        self.model = model
-        self._engine = _engine(url)
-        _METADATA.create_all(self._engine)
+    @classmethod
+    def of(cls, settings: Settings, model: str, config: str) -> "Ledger":
+        return cls(settings.catalog_url, model, config, settings.detections)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release what this worker has not ended."""
+        self._heartbeat.stop()
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sql.update(t).where(t.c.owner == self._owner).values(state="pending", **_FREE))
+        finally:
+            self._engine.dispose()
+
+    def time(self) -> float:
+        """Seconds since 1970 by the database's clock."""
+        with reading(self._engine) as connection:
+            return float(connection.execute(sql.select(self._now)).scalar_one())
 
     def enter(self, volume_ids: Iterable[str]) -> None:
         """Add volumes that have no row yet, as pending."""
-        rows = [
-            {"volume_id": v, "model": self.model, "status": "pending", "reason": "", "changed_at": _now()}
-            for v in volume_ids
-        ]
-        if not rows:
-            return
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        with self._engine.begin() as connection:
-            connection.execute(insert(_ROWS).on_conflict_do_nothing(), rows)
+        # In one order, or two runs that enter the same volumes could wait for each other.
+        for some in chunks(sorted(set(volume_ids)), _ENTERED_AT_ONCE):
+            new = [{"volume_id": v, "model": self.model, "config": self.config, "state": "pending"} for v in some]
+            with self._engine.begin() as connection:
+                connection.execute(insert(t).on_conflict_do_nothing(), new)
 
-    def release_dead(self) -> int:
-        """Make volumes that dead workers of this host left running pending again (or quarantine them)."""
-        released = 0
-        with self._engine.begin() as connection:
-            running = connection.execute(self._mine().where(_ROWS.c.status == "running")).all()
-            for row in running:
-                if self._abandoned(row):
-                    self._return(connection, row.volume_id, row.attempts, "its worker died")
-                    released += 1
-        return released
+    def claim(self, volume_ids: Sequence[str], began: float, limit: int = 1) -> list[Claim]:
+        """Claim up to ``limit`` of these volumes (some hundreds at most).
 
-    def claim(self, volume_id: str) -> bool:
-        """Take a pending volume; false if another worker was faster or it is done."""
-        taken = (
-            update(_ROWS)
-            .where(_ROWS.c.model == self.model, _ROWS.c.volume_id == volume_id, _ROWS.c.status == "pending")
-            .values(status="running", worker=_worker(), attempts=_ROWS.c.attempts + 1, changed_at=_now())
+        Args:
+            volume_ids: which; those that are not to be had are passed over.
+            began: when the run began, by `time`: what failed since then is left to a later run.
+            limit: how many.
+
+        Returns:
+            Claims of pending volumes, and of those whose worker died.
+        """
+        lapsed = (t.c.state == "claimed") & (t.c.lease_until < self._now)
+        wanted = sql.select(t.c.volume_id, t.c.state, t.c.attempts, t.c.failures).where(
+            self._mine(), t.c.volume_id.in_(volume_ids), self._claimable(began) | lapsed
         )
+        (self._results / self._folder).mkdir(parents=True, exist_ok=True)
         with self._engine.begin() as connection:
-            return connection.execute(taken).rowcount == 1
+            # SQLite has no such lock and needs none: its transactions that write run one after the other.
+            locked = wanted.order_by(t.c.volume_id).limit(limit).with_for_update(skip_locked=True)
+            claims = [claim for row in connection.execute(locked).all() if (claim := self._claim(connection, row))]
+        for claim in claims:
+            self._part(claim.volume_id, claim.attempt - 1).unlink(missing_ok=True)
+            self._heartbeat.start()
+        return claims
 
-    def finish(self, volume_id: str, detections: int) -> None:
+    def beat(self) -> None:
+        """Lease what this worker has claimed for longer."""
         with self._engine.begin() as connection:
-            self._set(connection, volume_id, "done", "", detections)
+            connection.execute(
+                sql.update(t).where(t.c.owner == self._owner).values(lease_until=self._now + self._lease)
+            )
 
-    def quarantine(self, volume_id: str, reason: str) -> None:
+    def expire_dead(self) -> int:
+        """End the leases of workers of this machine that died, without waiting; how many."""
+        here = f"{process.machine()}|"
+        with reading(self._engine) as connection:
+            theirs = sql.select(t.c.owner).where(self._mine(), t.c.owner.startswith(here, autoescape=True)).distinct()
+            owners = connection.execute(theirs).scalars().all()
+        dead = [owner for owner in owners if not process.is_alive(owner.removeprefix(here).partition("|")[0])]
+        if not dead:
+            return 0
         with self._engine.begin() as connection:
-            self._set(connection, volume_id, "quarantined", reason)
+            return connection.execute(sql.update(t).where(t.c.owner.in_(dead)).values(lease_until=0.0)).rowcount
 
-    def give_back(self, volume_id: str, reason: str) -> None:
-        """What failed for a reason that may pass: to be tried by a later run, unless it was tried often enough."""
+    def open(self, volume_ids: Iterable[str], began: float) -> Open:
+        """Which of the volumes a run that began then still has to wait for, in their order."""
+        pending, elsewhere = [], []
+        waits = sql.case((self._claimable(began), True), else_=False).label("waits")
+        theirs = (t.c.state == "claimed") & (t.c.owner != self._owner)
+        for some in chunks(volume_ids):
+            left = self._mine() & t.c.volume_id.in_(some) & (self._claimable(began) | theirs)
+            with reading(self._engine) as connection:
+                found = dict(connection.execute(sql.select(t.c.volume_id, waits).where(left)).tuples().all())
+            pending += [v for v in some if found.get(v)]
+            elsewhere += [v for v in some if found.get(v) is False]
+        return Open(tuple(pending), tuple(elsewhere))
+
+    def rows(self, volume_ids: Iterable[str]) -> dict[str, LedgerRow]:
+        """Rows of the named volumes, by volume id, in their order."""
+        ids, found = list(volume_ids), {}
+        with reading(self._engine) as connection:
+            for some in chunks(ids):
+                for row in connection.execute(sql.select(t).where(self._mine(), t.c.volume_id.in_(some))):
+                    found[row.volume_id] = self._row(row)
+        return {one: found[one] for one in ids if one in found}
+
+    def reopen(self, volume_ids: Iterable[str]) -> None:
+        """Make done volumes, whose results are no longer on disk, pending again."""
+        self._set(volume_ids, ("done",), {"state": "pending", "failures": 0, "failed_at": None})
+
+    def retry(self, volume_ids: Iterable[str]) -> None:
+        """Make quarantined volumes, and those that failed before, pending as if they never had failed."""
+        anew = {"state": "pending", "reason": "", "failures": 0, "failed_at": None}
+        self._set(volume_ids, ("quarantined", "pending"), anew)
+
+    def cancel(self, run: str) -> None:
+        """Have all workers of a run stop before their next volume."""
         with self._engine.begin() as connection:
-            row = connection.execute(self._mine().where(_ROWS.c.volume_id == volume_id)).one()
-            self._return(connection, volume_id, row.attempts, reason)
+            connection.execute(sql.insert(tables.cancelled), {"run": run})
 
-    def reopen(self, volume_id: str) -> None:
-        """Not failed: the result is no longer on disk, or the user stopped the run. It does not count as an attempt."""
+    def is_cancelled(self, run: str) -> bool:
+        with reading(self._engine) as connection:
+            return (
+                connection.execute(sql.select(tables.cancelled).where(tables.cancelled.c.run == run)).first()
+                is not None
+            )
+
+    def _claim(self, connection: Connection, row: sql.Row[Any]) -> Claim | None:
+        """Claim a locked row; `None` where its last worker's death was one too many."""
+        failures = row.failures + (row.state == "claimed")
+        this = sql.update(t).where(self._mine(), t.c.volume_id == row.volume_id)
+        if failures >= MAX_FAILURES:
+            reason = f"its worker died (tried {failures} times)"
+            connection.execute(this.values(state="quarantined", reason=reason, failures=failures, **_FREE))
+            return None
+        attempt = row.attempts + 1
+        leased = {"owner": self._owner, "lease_until": self._now + self._lease}
+        connection.execute(this.values(state="claimed", attempts=attempt, failures=failures, **leased))
+        return Claim(row.volume_id, attempt, failures, self._part(row.volume_id, attempt), self)
+
+    def _finish(self, claim: Claim, counts: Mapping[str, int]) -> bool:
+        _sync(claim.part)
+        result = tables.result_of(self._folder, claim.volume_id)
+        done = {"state": "done", "reason": "", "failures": 0, "result": result, **counts}
         with self._engine.begin() as connection:
-            self._set(connection, volume_id, "pending", "")
-            mine = (_ROWS.c.model == self.model) & (_ROWS.c.volume_id == volume_id) & (_ROWS.c.attempts > 0)
-            connection.execute(update(_ROWS).where(mine).values(attempts=_ROWS.c.attempts - 1))
+            in_time = self._ended(connection, claim, done)
+            if in_time:
+                # Before the row says so to others, and while nobody else can claim the volume.
+                claim.part.replace(self._results / result)
+                _sync(claim.part.parent)
+        if not in_time:
+            claim.part.unlink(missing_ok=True)
+        return in_time
 
-    def rows(self, volume_ids: Sequence[str]) -> dict[str, LedgerRow]:
-        """Rows of the named volumes, by volume id."""
-        wanted = set(volume_ids)
-        with self._engine.connect() as connection:
-            found = connection.execute(self._mine()).all()
-        return {
-            r.volume_id: LedgerRow(r.volume_id, r.status, r.reason, r.detections, r.attempts)
-            for r in found
-            if r.volume_id in wanted
-        }
+    def _give_back(self, claim: Claim, reason: str) -> None:
+        claim.part.unlink(missing_ok=True)
+        with self._engine.begin() as connection:
+            mine = self._mine() & (t.c.volume_id == claim.volume_id)
+            failures = connection.execute(sql.select(t.c.failures).where(mine)).scalar_one() + 1
+            state, told = "pending", reason
+            if failures >= MAX_FAILURES:
+                state, told = "quarantined", f"{reason} (tried {failures} times)"
+            failed = {"state": state, "reason": told, "failures": failures, "failed_at": self._now}
+            self._ended(connection, claim, failed)
 
-    def close(self) -> None:
-        self._engine.dispose()
+    def _end(self, claim: Claim, values: Mapping[str, Any]) -> None:
+        claim.part.unlink(missing_ok=True)
+        with self._engine.begin() as connection:
+            self._ended(connection, claim, values)
 
-    def _abandoned(self, row: Any) -> bool:
-        host, _, process = row.worker.partition("|")
-        if host == process_name.host():
-            return not process_name.is_alive(process)
-        return bool(_now() - row.changed_at > self.lease)
+    def _ended(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
+        held = (t.c.volume_id == claim.volume_id) & (t.c.owner == self._owner) & (t.c.attempts == claim.attempt)
+        return connection.execute(sql.update(t).where(self._mine(), held).values(**_FREE, **values)).rowcount == 1
 
-    def _return(self, connection: Connection, volume_id: str, attempts: int, reason: str) -> None:
-        if attempts >= self.max_attempts:
-            self._set(connection, volume_id, "quarantined", f"{reason} (tried {attempts} times)")
-        else:
-            self._set(connection, volume_id, "pending", reason)
+    def _set(self, volume_ids: Iterable[str], states: Sequence[State], values: Mapping[str, Any]) -> None:
+        for some in chunks(sorted(volume_ids)):
+            those = self._mine() & t.c.volume_id.in_(some) & t.c.state.in_(states)
+            with self._engine.begin() as connection:
+                connection.execute(sql.update(t).where(those).values(**values))
 
-    def _mine(self) -> Select[Any]:
-        return select(_ROWS).where(_ROWS.c.model == self.model)
+    def _adopt(self) -> None:
+        """Rows from before the experiment had a digest here: the digest in their model's name covers it."""
+        former = (t.c.model == self.model) & (t.c.config == tables.NO_CONFIG)
+        with reading(self._engine) as connection:
+            if connection.execute(sql.select(t.c.volume_id).where(former).limit(1)).first() is None:
+                return
+        with self._engine.begin() as connection:
+            connection.execute(sql.update(t).where(former).values(config=self.config))
 
-    def _set(self, connection: Connection, volume_id: str, status: Status, reason: str, detections: int = 0) -> None:
-        connection.execute(
-            update(_ROWS)
-            .where(_ROWS.c.model == self.model, _ROWS.c.volume_id == volume_id)
-            .values(status=status, reason=reason, detections=detections, changed_at=_now())
+    def _row(self, row: sql.Row[Any]) -> LedgerRow:
+        result = self._results / row.result
+        return LedgerRow(
+            row.volume_id,
+            row.state,
+            row.reason,
+            result,
+            row.detections,
+            row.windows,
+            row.background,
+            row.attempts,
+            row.failures,
         )
 
+    def _part(self, volume_id: str, attempt: int) -> Path:
+        return self._results / self._folder / f"{volume_id}.{attempt}.part"
 
-def _engine(url: str) -> Engine:
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
+    def _mine(self) -> sql.ColumnElement[bool]:
+        return (t.c.model == self.model) & (t.c.config == self.config)
 
-        @event.listens_for(engine, "connect")
-        def _wait_for_others(connection: Any, _record: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA busy_timeout=30000")
-
-    return engine
+    def _claimable(self, began: float) -> sql.ColumnElement[bool]:
+        return (t.c.state == "pending") & (t.c.failed_at.is_(None) | (t.c.failed_at <= began))
 
 
-def _worker() -> str:
-    return f"{process_name.host()}|{process_name.this_process()}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+def _sync(path: Path) -> None:
+    """What was written to a file, or to a folder's list of names, outlasts a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

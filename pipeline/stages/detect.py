@@ -1,6 +1,6 @@
 """A registered version on an archive of scans."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import ExperimentConfig
 from pipeline.config.data import DataConfig
 from pipeline.detectors.bundle import Bundle
-from pipeline.inference.archive import ArchiveSummary, detect_volumes
+from pipeline.inference.archive import ArchiveSummary, DetectionRun, begin_run, end_run, work
 from pipeline.inference.detect import VolumeDetector
 from pipeline.progress import Progress
 from pipeline.settings import Settings
@@ -17,7 +17,7 @@ from pipeline.stages.dicom_out import DICOM_FORMATS, DicomOut
 from pipeline.stages.experiment import volumes_below
 from pipeline.stages.export import Exported, check_formats, export
 from pipeline.stages.ingest import ingest_archive
-from pipeline.tracking.registry import DIGEST_TAG, resolve
+from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, resolve
 from pipeline.volumes import Volume
 
 
@@ -29,7 +29,7 @@ class DetectSummary:
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
     not read it; ``unfinished`` maps a scan to why it has no result yet. ``threshold``: detections below it are not
     exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``. ``windows``
-    of the scans detected on now, ``windows_skipped`` those that were background and not given to the network.
+    of all ``scans``, ``windows_skipped`` those that were background and not given to the network.
     """
 
     model: str
@@ -77,6 +77,22 @@ class DetectSummary:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that is known before the first scan is looked at; ``unsuited`` as in `DetectSummary`."""
+
+    record: VersionRecord
+    bundle: Bundle
+    ingested: IngestSummary
+    volumes: tuple[Volume, ...]
+    unsuited: dict[str, str]
+    run: DetectionRun
+
+
+HandOut = Callable[[Prepared], None]
+"""Has the run of what was prepared done, by whomever; it returns when nothing of it is left."""
+
+
 def detect_archive(
     version: str,
     archive: Path | str,
@@ -84,6 +100,8 @@ def detect_archive(
     settings: Settings,
     progress: Progress | None = None,
     formats: Sequence[str] = (),
+    only_failed: bool = False,
+    hand_out: HandOut | None = None,
 ) -> DetectSummary:
     """Detect on every scan of ``archive`` (as `ingest_archive` takes it) and write ``out``.
 
@@ -91,25 +109,66 @@ def detect_archive(
     ``geojson/<volume>.geojson``, ``overlays/<volume>.png`` and ``summary.json``; from a version with outlines
     also label maps ``labels/<volume>.tif``. ``formats`` (of `pipeline.stages.export.FORMATS`) are written, too: DICOM
     objects below ``dicom/`` hold what their scan's header says of the patient. A scan that this
-    version has done is not done again, so that a run that was killed continues.
+    version has done is not done again, so that a run that was killed continues. With ``only_failed`` no scan is
+    detected on but those that failed before, quarantined or not. ``hand_out`` has the scans done; by default they are
+    done here, in as many processes as ``settings.runner`` says.
 
     Raises:
-        ModelError: there is no such version.
+        ModelError: there is no such version, or a worker failed.
         SourceError: there is nothing at ``archive``.
         ConfigError: there is no such format.
     """
     check_formats(formats)
+    prepared = prepare_detection(version, archive, settings, progress, only_failed)
+    if hand_out is None:
+        detect_here(prepared, settings, progress)
+    else:
+        hand_out(prepared)
+    return finish_detection(prepared, out, settings, progress, formats)
+
+
+def prepare_detection(
+    version: str, archive: Path | str, settings: Settings, progress: Progress | None = None, only_failed: bool = False
+) -> Prepared:
+    """Ingest what is new, and enter in the ledger what is to be done."""
     record = resolve(settings, version)
     bundle = Bundle.load(record.bundle_folder)
     ingested = ingest_archive(archive, settings, progress)
-    volumes, unsuited = suited(bundle.config, volumes_below(ingested.root, settings))
-    model = f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
-    done = detect_volumes(VolumeDetector(bundle, settings.device), model, volumes, settings, progress)
+    volumes, left_out = suited(bundle.config, volumes_below(ingested.root, settings))
+    ids = [volume.volume_id for volume in volumes]
+    run = begin_run(_model(record), bundle.config.digest(), ids, settings, only_failed)
+    return Prepared(record, bundle, ingested, tuple(volumes), left_out, run)
+
+
+def detect_here(prepared: Prepared, settings: Settings, progress: Progress | None = None) -> None:
+    """Detect in this process, or in as many as ``settings.runner`` says."""
+    if settings.runner.workers > 1:
+        from pipeline.stages.detect_team import detect_in_processes
+
+        folder, workers = prepared.record.bundle_folder, settings.runner.workers
+        detect_in_processes(folder, prepared.run, settings, workers, progress)
+        return
+    by_id = {volume.volume_id: volume for volume in prepared.volumes}
+    work(VolumeDetector(prepared.bundle, settings.device), prepared.run, by_id.__getitem__, settings, progress)
+
+
+def finish_detection(
+    prepared: Prepared, out: Path, settings: Settings, progress: Progress | None = None, formats: Sequence[str] = ()
+) -> DetectSummary:
+    """Write ``out``, of what is done."""
+    record, bundle, volumes = prepared.record, prepared.bundle, prepared.volumes
+    done = end_run(prepared.run, settings)
     with DicomOut(record, settings) if set(formats) & set(DICOM_FORMATS) else nullcontext() as dicom:
-        exported = export(volumes, done.results, bundle, model, out, progress, formats, dicom)
-    summary = _summary(record.spec, bundle.threshold, out, ingested, done, exported, unsuited, volumes)
+        exported = export(volumes, done.results, bundle, _model(record), out, progress, formats, dicom)
+    summary = _summary(
+        record.spec, bundle.threshold, out, prepared.ingested, done, exported, prepared.unsuited, volumes
+    )
     exported.write_summary(summary.to_json())
     return summary
+
+
+def _model(record: VersionRecord) -> str:
+    return f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
 
 
 def suited(config: ExperimentConfig, volumes: Sequence[Volume]) -> tuple[list[Volume], dict[str, str]]:
@@ -165,6 +224,6 @@ def _summary(
             f"{names[key.partition(': ')[0]]}: {key.partition(': ')[2]}": reason
             for key, reason in exported.refused.items()
         },
-        windows=done.seen.windows,
-        windows_skipped=done.seen.background,
+        windows=done.windows,
+        windows_skipped=done.background,
     )

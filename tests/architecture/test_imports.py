@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 from importlinter.cli import lint_imports
@@ -49,7 +50,8 @@ def test_prefect_server_imports_with_the_pinned_fastapi():
 def test_every_imported_package_is_a_declared_dependency():
     own = {"pipeline", "flows", *sys.stdlib_module_names}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["pretrained"]]
+    optional = [project["optional-dependencies"][name] for name in ("pretrained", "dask", "ray")]
+    texts = [*project["dependencies"], *chain.from_iterable(optional)]
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     distributions = metadata.packages_distributions()
     undeclared = {

@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -14,8 +12,7 @@ from pipeline.detectors.maps import Maps
 from pipeline.geometry import Grid
 from pipeline.inference.archive import detect_volumes
 from pipeline.inference.detect import VolumeDetector, detect_prepared
-from pipeline.inference.ledger import Ledger
-from pipeline.process import host
+from pipeline.inference.ledger import MAX_FAILURES
 from pipeline.settings import Settings
 from tests.experiments import tiny_2d, tiny_3d
 from tests.phantoms import awkward_grid, blob, volume_with
@@ -126,37 +123,6 @@ def test_another_version_starts_anew(archive):
     assert detect_volumes(detector, "m/2", volumes, settings).detected_now == 4
 
 
-def test_a_claim_whose_worker_died_is_taken_up_again(archive):
-    detector, volumes, settings = archive
-    ledger = Ledger(settings.catalog_url, "m/1")
-    ledger.enter([v.volume_id for v in volumes])
-    assert ledger.claim(volumes[0].volume_id)
-    with ledger._engine.begin() as connection:  # as a killed process would leave it
-        connection.exec_driver_sql("UPDATE detection_ledger SET worker = ? WHERE status = 'running'", (_dead_worker(),))
-    summary = detect_volumes(detector, "m/1", volumes, settings)
-    assert (summary.detected_now, len(summary.results)) == (4, 4)
-
-
-def _dead_worker() -> str:
-    child = subprocess.Popen(["true"])
-    child.wait()
-    return f"{host()}|{child.pid}:1"
-
-
-def test_a_volume_that_kills_its_worker_again_and_again_is_quarantined(archive):
-    _, volumes, settings = archive
-    ledger = Ledger(settings.catalog_url, "m/1")
-    ledger.enter([volumes[0].volume_id])
-    for _ in range(Ledger.max_attempts):
-        assert ledger.claim(volumes[0].volume_id)
-        with ledger._engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE detection_ledger SET worker = ?", (_dead_worker(),))
-        ledger.release_dead()
-    row = ledger.rows([volumes[0].volume_id])[volumes[0].volume_id]
-    assert row.status == "quarantined"
-    assert row.reason == "its worker died (tried 3 times)"
-
-
 def test_one_unreadable_volume_does_not_end_the_run(archive):
     detector, volumes, settings = archive
     volumes[1].array_path.write_bytes(b"not an array")
@@ -170,18 +136,6 @@ def test_a_result_that_vanished_is_made_again(archive):
     first = detect_volumes(detector, "m/1", volumes, settings)
     first.results[volumes[2].volume_id].unlink()
     assert detect_volumes(detector, "m/1", volumes, settings).detected_now == 1
-
-
-def test_a_claim_from_another_host_is_released_when_its_lease_is_over(archive):
-    _, volumes, settings = archive
-    ledger = Ledger(settings.catalog_url, "m/1")
-    ledger.enter([volumes[0].volume_id])
-    assert ledger.claim(volumes[0].volume_id)
-    with ledger._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE detection_ledger SET worker = 'a container of yesterday|7:1'")
-    assert ledger.release_dead() == 0
-    ledger.lease = timedelta(seconds=-1)
-    assert ledger.release_dead() == 1
 
 
 def test_what_failed_for_a_passing_reason_is_tried_again_and_in_the_end_quarantined(archive):
@@ -198,7 +152,7 @@ def test_what_failed_for_a_passing_reason_is_tried_again_and_in_the_end_quaranti
     assert (len(first.results), list(first.unfinished)) == (3, [volumes[0].volume_id])
     healed = detect_volumes(detector, "m/1", volumes, settings)
     assert (len(healed.results), healed.unfinished, healed.detected_now) == (4, {}, 1)
-    for _ in range(Ledger.max_attempts):
+    for _ in range(MAX_FAILURES):
         last = detect_volumes(failing, "m/2", volumes, settings)
     assert last.quarantined == {volumes[0].volume_id: "OutOfMemoryError: no memory left (tried 3 times)"}
 

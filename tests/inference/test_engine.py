@@ -30,14 +30,16 @@ class Noted:
     of: object
     alone: bool = False
     ended: list = field(default_factory=list)
+    seen: tuple = ()
 
     def volume(self):
         if isinstance(self.of, Exception):
             raise self.of
         return self.of
 
-    def finish(self, detections):
+    def finish(self, detections, windows, background):
         self.ended.append(to_frame(detections))
+        self.seen = (windows, background)
 
     def fail(self, error):
         self.ended.append(error)
@@ -124,6 +126,7 @@ def test_small_scans_share_a_batch(counting, tmp_path):
     assert Counts.batches == 3
     assert [len(job.ended[0]) for job in jobs] == [1] * 7
     assert (tally.windows, tally.background) == (7, 0)
+    assert sum(job.seen[0] for job in jobs) == 7
 
 
 def test_one_scan_that_the_network_fails_on_does_not_take_those_with_it_that_share_its_batch(counting, tmp_path):
@@ -193,7 +196,7 @@ def test_stopped_at_any_step_each_job_is_ended_once_and_what_was_finished_stays(
 
 def test_an_error_that_is_no_scans_own_reaches_the_user_and_nothing_hangs(volumes):
     class FullDatabase(Noted):
-        def finish(self, detections):
+        def finish(self, detections, windows, background):
             raise KeyError("the ledger is gone")
 
     jobs = [Noted(volumes[0]), FullDatabase(volumes[1]), *(Noted(volume) for volume in volumes * 3)]

@@ -35,9 +35,9 @@ def _save_one(url: str, path: str) -> list[str]:
     return paths
 
 
-def test_tables_of_the_first_layout_are_replaced_and_those_of_others_stay(url):
+def test_tables_of_the_first_layout_are_replaced_and_those_of_others_stay(url, tmp_path):
     _run(url, *_OLD_LAYOUT)
-    ledger = Ledger(url, "lesions/1")
+    ledger = Ledger(url, "lesions/1", "", tmp_path)
     ledger.enter(["v"])
     assert _save_one(url, "/d/2") == ["/d/2"]
     assert set(ledger.rows(["v"])) == {"v"}
