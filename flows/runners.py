@@ -74,6 +74,7 @@ def _dask(runner: Runner) -> TaskRunner[Any]:
 def _ray(runner: Runner) -> TaskRunner[Any]:
     from prefect_ray import RayTaskRunner
 
+    quiet = {"logging_level": "ERROR"}  # it tells of its own start and of its access token
     if runner.address is not None:
-        return RayTaskRunner(address=runner.address)
-    return RayTaskRunner(init_kwargs={"num_cpus": runner.workers, "include_dashboard": False})
+        return RayTaskRunner(address=runner.address, init_kwargs=quiet)
+    return RayTaskRunner(init_kwargs={"num_cpus": runner.workers, "include_dashboard": False, **quiet})
