@@ -60,7 +60,7 @@ from pipeline.volumes import Volume
 from pipeline.volumes.store import VolumeStore
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "experiments"
-ROUNDS, SCANS, STEPS = 3, 2, 30
+ROUNDS, SCANS, STEPS = 3, 2, 120
 THRESHOLD = 0.5
 # Of windows that MONAI and cellscan place alike: 8 of them.
 CT_SHAPE, CT_SPACING = (160, 160, 112), (0.75, 0.75, 1.5)
@@ -308,9 +308,9 @@ def small() -> Bundle:
 
 
 def experiment(name: str, **inference: object) -> ExperimentConfig:
-    """Shipped, without weights to be fetched."""
+    """Shipped, without weights to be fetched; every window is seen once, not also flipped."""
     raw = load_experiment(CONFIGS / f"{name}.yaml").model_dump()
-    raw["inference"] |= inference
+    raw["inference"] |= {"views": "none", **inference}
     if "pretrained" in raw["detector"]["backbone"]:
         raw["detector"]["backbone"]["pretrained"] = False
     return ExperimentConfig.model_validate(raw)

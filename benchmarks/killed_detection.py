@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def run(home: Path, archive, workers: int, plan: tuple[float, int] | None) -> tu
 
 def kill(victim: multiprocessing.Process, settings) -> str:
     """Kill a worker; what it was at, or nothing if it had ended by itself."""
-    os.kill(victim.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(victim.pid, signal.SIGKILL)
     victim.join()
     return moment_of(victim.pid, settings) if victim.exitcode == -signal.SIGKILL else ""
 

@@ -7,13 +7,17 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pipeline.detections import Detections
+from pipeline.detections.dicom.annotations import bulk_annotations
 from pipeline.detections.dicom.identity import Author
 from pipeline.detections.dicom.report import report
+from pipeline.detections.dicom.segmentation import segmentation
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.dicom.origin import Origin, describe
 from pipeline.sources.dicom.series import load_series
+from pipeline.sources.dicom.slides import load_slides
 from pipeline.sources.scan import LoadedScan
-from tests.sources.written import oblique_voxels, write_oblique_series
+from tests.sources.annotations.written_dicom import slide
+from tests.sources.written import oblique_voxels, write, write_oblique_series
 
 AUTHOR = Author("lesions", "3", "ab" * 32, datetime(2026, 1, 2, 3, 4, 5))
 CLASSES = ("lesion", "something unheard of")
@@ -54,3 +58,16 @@ def on_series(folder: Path) -> tuple[Dataset, list[Path]]:
     """A report on the oblique series, and the series' files."""
     scan, origin, files = oblique_scan(folder)
     return report(boxes_3d(scan.grid), origin, AUTHOR), files
+
+
+def on_slide(path: Path) -> tuple[list[Dataset], Path]:
+    """Masks and bulk annotations on a slide, and the slide's file."""
+    write(slide(), path)
+    (scan,) = load_slides([path])
+    assert isinstance(scan, LoadedScan)
+    origin, detections = Origin.from_json(describe([path])["origins"][0]), stars_2d(scan.grid)
+    made = [
+        segmentation(detections, origin, AUTHOR),
+        bulk_annotations(detections, origin, AUTHOR, scan.attributes),
+    ]
+    return made, path

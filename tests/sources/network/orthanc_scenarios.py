@@ -206,27 +206,33 @@ def pushed(folder: Path) -> None:
 
 
 def sent(folder: Path) -> None:
-    """A report goes into its scan's study by STOW-RS and C-STORE, twice, and comes back byte for byte equal."""
+    """What was found goes into its scan's study by STOW-RS and C-STORE, twice, and comes back byte for byte equal."""
     from pipeline.stages.send import send_files
-    from tests.detections.dicom.made import on_series
+    from tests.detections.dicom.made import on_series, on_slide
 
     settings, orthanc = settings_in(folder), Orthanc(folder / "orthanc")
-    made = folder / "out" / "report.dcm"
-    made.parent.mkdir()
+    out = folder / "out"
+    out.mkdir()
     report, slices = on_series(folder / "series")
-    report.save_as(made, enforce_file_format=True)
-    stow(slices)
-    assert send_files([made.parent], ADDRESS, settings).counts() == {"stored": 1}
-    assert send_files([made.parent], ADDRESS, settings).counts() == {"before": 1}
-    assert send_files([made], "dicom://ORTHANC@127.0.0.1:4242", settings).counts() == {"stored": 1}
-    (study,) = httpx.get("http://127.0.0.1:8042/studies", auth=(USER, PASSWORD)).json()
-    series = httpx.get(f"http://127.0.0.1:8042/studies/{study}/series", auth=(USER, PASSWORD)).json()
-    (own,) = [one for one in series if one["MainDicomTags"]["Modality"] == "SR"]
-    (instance,) = own["Instances"]
-    back = httpx.get(f"http://127.0.0.1:8042/instances/{instance}/file", auth=(USER, PASSWORD)).content
-    written = made.read_bytes()
-    assert back[132:] == written[132:], "Orthanc gives back another object"
+    objects, slide = on_slide(folder / "slide.dcm")
+    for number, made in enumerate([report, *objects]):
+        made.save_as(out / f"{made.Modality}{number}.dcm", enforce_file_format=True)
+    assert [path.stem for path in sorted(out.iterdir())] == ["ANN2", "SEG1", "SR0"]
+    stow([*slices, slide])
+    assert send_files([out], ADDRESS, settings).counts() == {"stored": 3}
+    assert send_files([out], ADDRESS, settings).counts() == {"before": 3}
+    assert send_files([out], "dicom://ORTHANC@127.0.0.1:4242", settings).counts() == {"stored": 3}
+    for path in out.iterdir():
+        assert returned(path.stem[:-1])[132:] == path.read_bytes()[132:], f"Orthanc gives back another {path.stem}"
     orthanc.kill()
+
+
+def returned(modality: str) -> bytes:
+    """The only instance of this modality, as Orthanc gives it."""
+    with httpx.Client(base_url="http://127.0.0.1:8042", auth=(USER, PASSWORD)) as client:
+        series = client.get("/series", params={"expand": ""}).json()
+        ((instance,),) = [one["Instances"] for one in series if one["MainDicomTags"]["Modality"] == modality]
+        return client.get(f"/instances/{instance}/file").content
 
 
 if __name__ == "__main__":
