@@ -3,10 +3,10 @@
 `CELLSCAN_DATA=../shared/data python benchmarks/background_skipping.py [--scans 40]`
 
 Every set is taken in and `--scans` of its scans, evenly spread, are detected on with and without
-`inference.skip_background`, by turns, every window seen once. All detections must be the same, those below the threshold
-too, to the last bit.
-A model is also given scans that it was not made for (nuclei in H&E and in MR): whatever it says of them must not change
-either. Crops and fields are full of tissue: what is saved shows on whole scans. Sets that are absent are named.
+`inference.skip_background`, by turns, every window seen once. All detections must be the same to the last bit, those
+below the threshold too. A model is also given scans that it was not made for (nuclei in H&E, nodules in MR): whatever
+it says of them must not change either. Crops and fields are full of tissue: what is saved shows on whole scans. Sets
+that are absent are named.
 """
 
 import argparse
