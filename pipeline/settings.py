@@ -34,6 +34,7 @@ class Settings:
     ``CELLSCAN_CATALOG_URL``: SQLAlchemy URL of the catalog and ledger (default: SQLite in the home folder).
     ``CELLSCAN_RUNNER``: who detects on an archive: ``processes:3``, ``threads:3``, ``dask:8@tcp://host:8786`` or
     ``ray:8@ray://host:10001``; a cluster's workers read the same home folder, and a catalog in PostgreSQL.
+    ``CELLSCAN_COMPILE``: ``1`` has the network compiled before it detects on an archive (see `detectors.compiled`).
     ``MLFLOW_TRACKING_URI``: default ``sqlite:///<home>/mlflow.db``.
     ``CELLSCAN_GANTRY_TILT``: ``refuse`` (default) or ``shear``: what becomes of series whose gantry was tilted.
     ``PREFECT_API_URL``: a running Prefect server; without it one is started and stopped for each run.
@@ -48,14 +49,15 @@ class Settings:
     gantry_tilt: Literal["refuse", "shear"] = "refuse"
     devices: int | Literal["auto"] = 1
     runner: Runner = Runner()
+    compile: bool = False
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """What the environment says.
 
         Raises:
-            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words, ``CELLSCAN_DEVICES`` no number, or
-                ``CELLSCAN_RUNNER`` none of its kinds.
+            ConfigError: ``CELLSCAN_GANTRY_TILT`` is neither of its two words, ``CELLSCAN_DEVICES`` no number,
+                ``CELLSCAN_RUNNER`` none of its kinds, or ``CELLSCAN_COMPILE`` neither 0 nor 1.
         """
         home = Path(os.environ.get("CELLSCAN_HOME", "~/.cellscan")).expanduser().resolve()
         return cls(
@@ -68,6 +70,7 @@ class Settings:
             gantry_tilt=_gantry_tilt(os.environ.get("CELLSCAN_GANTRY_TILT", "refuse")),
             devices=_devices(os.environ.get("CELLSCAN_DEVICES", "1")),
             runner=_runner(os.environ.get("CELLSCAN_RUNNER", "processes:1")),
+            compile=_switch("CELLSCAN_COMPILE"),
         )
 
     @property
@@ -118,3 +121,10 @@ def _runner(word: str) -> Runner:
             f"ray:8@ray://host:10001, got {word!r}"
         )
     return Runner(cast(RunnerKind, match[1]), int(match[2]), match[3])
+
+
+def _switch(name: str) -> bool:
+    word = os.environ.get(name, "0")
+    if word not in ("0", "1"):
+        raise ConfigError(f"{name} must be 0 or 1, got {word!r}")
+    return word == "1"

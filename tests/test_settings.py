@@ -31,3 +31,15 @@ def test_any_other_word_is_refused(monkeypatch, word):
     monkeypatch.setenv("CELLSCAN_RUNNER", word)
     with pytest.raises(ConfigError, match=r"CELLSCAN_RUNNER must be KIND:WORKERS, such as processes:3.*got"):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize(("word", "wanted"), [("1", True), ("0", False)])
+def test_the_network_is_compiled_where_it_is_asked_for(monkeypatch, word, wanted):
+    monkeypatch.setenv("CELLSCAN_COMPILE", word)
+    assert Settings.from_environment().compile is wanted
+
+
+def test_a_switch_is_0_or_1(monkeypatch):
+    monkeypatch.setenv("CELLSCAN_COMPILE", "yes")
+    with pytest.raises(ConfigError, match="CELLSCAN_COMPILE must be 0 or 1, got 'yes'"):
+        Settings.from_environment()

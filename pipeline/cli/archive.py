@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import AsJson, Home, Strict, Verbose, Version, Workers
+from pipeline.cli.options import AsJson, Compile, Home, Strict, Verbose, Version, Workers
 from pipeline.cli.screen import PARTIAL, Screen
 from pipeline.settings import Settings
 
@@ -93,6 +93,7 @@ def detect(
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, GeoJSON files and overlays.")],
     formats: Formats = None,
     workers: Workers = None,
+    compile_network: Compile = False,
     retry: Retry = None,
     strict: Strict = False,
     as_json: AsJson = False,

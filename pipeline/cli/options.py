@@ -19,6 +19,12 @@ def _set_devices(count: str | None) -> str | None:
     return count
 
 
+def _set_compile(wanted: bool) -> bool:
+    if wanted:
+        os.environ["CELLSCAN_COMPILE"] = "1"
+    return wanted
+
+
 def _set_workers(count: int | None) -> int | None:
     if count is not None:
         os.environ["CELLSCAN_RUNNER"] = f"processes:{count}"
@@ -58,6 +64,15 @@ Workers = Annotated[
         help="Detect in this many processes of this machine; each loads the model.",
         show_default="$CELLSCAN_RUNNER or 1",
         callback=_set_workers,
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network first: quicker on many scans, after some 15 s (needs g++ or clang++).",
+        show_default="$CELLSCAN_COMPILE or not",
+        callback=_set_compile,
     ),
 ]
 Overrides = Annotated[

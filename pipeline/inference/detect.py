@@ -38,14 +38,14 @@ class VolumeDetector:
     `prepare`, `known`, `look` and `finish` do in steps: `prepare` and `finish` in any thread, the others in one.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, device: str = "auto", *, compile_network: bool = False) -> None:
         self.config, self.threshold = bundle.config, bundle.threshold
         self.class_thresholds = bundle.class_thresholds
         inference = bundle.config.inference
         self._half = HalfPrecision(bundle.threshold) if inference.precision == "auto" else None
         self.device = torch.device(resolve_device(device))
         self.network = bundle.network.to(self.device).eval()
-        self._running = fused(self.network)
+        self._running = _running(self.network, compile_network)
         self._background = Background(self._running, bundle.config) if inference.skip_background else None
 
     @property
@@ -160,6 +160,14 @@ def detect_prepared(
     windows = [(scan, number) for number in range(len(scan))]
     batches = (windows[first : first + inference.batch_size] for first in range(0, len(windows), inference.batch_size))
     return detections_of(scan, [found for batch in batches for found in look(network, config, batch)], config)
+
+
+def _running(network: Detector, compile_it: bool) -> Detector:
+    if not compile_it:
+        return fused(network)
+    from pipeline.detectors.compiled import compiled
+
+    return compiled(fused(network))
 
 
 def resolve_device(device: str) -> str:

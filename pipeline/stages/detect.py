@@ -149,7 +149,8 @@ def detect_here(prepared: Prepared, settings: Settings, progress: Progress | Non
         detect_in_processes(folder, prepared.run, settings, workers, progress)
         return
     by_id = {volume.volume_id: volume for volume in prepared.volumes}
-    work(VolumeDetector(prepared.bundle, settings.device), prepared.run, by_id.__getitem__, settings, progress)
+    detector = VolumeDetector(prepared.bundle, settings.device, compile_network=settings.compile)
+    work(detector, prepared.run, by_id.__getitem__, settings, progress)
 
 
 def finish_detection(

@@ -63,7 +63,8 @@ def detect_with(bundle_folder: Path, run: DetectionRun, settings: Settings, numb
         )
     catalog = Catalog.of(settings)
     try:
-        detector = VolumeDetector(bundle, device_of(settings.device, number))
+        device = device_of(settings.device, number)
+        detector = VolumeDetector(bundle, device, compile_network=settings.compile)
         work(detector, run, lambda volume_id: catalog.volumes(ids=[volume_id])[0], settings)
     finally:
         catalog.close()
