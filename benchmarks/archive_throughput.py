@@ -13,11 +13,13 @@ that another load on the machine weighs on both.
 **Against MONAI's way**: MONAI's `RetinaNetDetector` with its `SlidingWindowInferer`, `BoxSelector` and non-maximum
 suppression, its anchors and box coder, on what its `LoadImage`, `EnsureChannelFirst`, `Orientation`, `Spacing` and
 `ScaleIntensityRange` make of gzipped NIfTI files, one scan after the other, with the settings of its LUNA16 tutorial
-(blending `constant`, 1,000 candidates a level). Inside is the same network object, module by module: backbone, pyramid
+(1,000 candidates a level), blending `gaussian` as its example application does: near a window's edge, where its network
+sees padding, the other window counts. Inside is the same network object, module by module: backbone, pyramid
 and MONAI's own heads as they are before `cellscan` fuses anything, of ``configs/experiments/lidc_retinanet_3d.yaml``,
 trained for some steps on spheres so that it has something to say. Both sides see the same windows. ``cellscan`` is
-timed from the files, too (with ingest) and from its store (an archive is ingested once); in 32 bits, and in half
-precision where its own check on these scans allows that. Detections match as `pipeline.inference.half.agreement_of`
+timed from the files, too (with ingest) and from its store (an archive is ingested once); in 32 bits, in half precision
+where its own check on these scans allows that, and compiled (``--compile``; without the time of compiling, which is
+printed). Detections match as `pipeline.inference.half.agreement_of`
 says: of the same class, all edges within 0.5 voxel, scores within 0.02 and on the same side of the threshold; boxes are
 first clipped to the scan, as MONAI's are.
 
@@ -135,16 +137,16 @@ def against_monai(folder: Path) -> None:
     theirs: list[Detections] = []
     monai = timed(lambda: theirs.extend(monais_way(config, network, sorted(archive.iterdir()), volumes)))
     print(f"MONAI's way: {monai / SCANS:.2f} s a scan of {'x'.join(map(str, CT_SHAPE))}", flush=True)
-    for precision, bits in (("32", "32 bits"), ("auto", "half precision")):
+    for precision, compiled in (("32", False), ("auto", False), ("auto", True)):
         bundle = Bundle(experiment("lidc_retinanet_3d", skip_background=False, precision=precision), network, THRESHOLD)
-        detector = VolumeDetector(bundle, "auto")
-        while not detector.settled:
-            detector.detect(volumes[0].array[...], volumes[0].grid, "warm")
+        detector = VolumeDetector(bundle, "auto", compile_network=compiled)
+        warm = timed(lambda detector=detector: warmed_up(detector, volumes[0]))
         start = time.perf_counter()
-        found = results(detector, volumes, settings)
+        found = results(detector, f"{precision}{compiled}", volumes, settings)
         ours = time.perf_counter() - start
         matched, counted = matching([found[volume.volume_id] for volume in volumes], theirs)
-        used = bits if precision == "32" or not detector._half.refused else "refused half precision: 32 bits"
+        half = precision == "auto" and not detector._half.refused
+        used = f"{'half precision' if half else '32 bits'}{f', compiled in {warm:.0f} s' if compiled else ''}"
         print(
             f"cellscan, {used}: {ours / SCANS:.2f} s a scan, {monai / ours:.1f} times as fast (goal 3), "
             f"{monai / (ours + seconds_ingest):.1f} with ingest; {matched} of {counted} detections match "
@@ -153,11 +155,18 @@ def against_monai(folder: Path) -> None:
         )
 
 
-def results(detector: VolumeDetector, volumes: list[Volume], settings: Settings) -> dict[str, Detections]:
+def warmed_up(detector: VolumeDetector, volume: Volume) -> None:
+    """What is decided on the first scans is decided."""
+    detector.detect(volume.array[...], volume.grid, "warm")
+    while not detector.settled:
+        detector.detect(volume.array[...], volume.grid, "warm")
+
+
+def results(detector: VolumeDetector, name: str, volumes: list[Volume], settings: Settings) -> dict[str, Detections]:
     import pandas as pd
 
-    precision, classes = detector.config.inference.precision, detector.config.data.classes
-    done = detect_volumes(detector, f"monai/{precision}", volumes, settings).results
+    classes = detector.config.data.classes
+    done = detect_volumes(detector, f"monai/{name}", volumes, settings).results
     grids = {volume.volume_id: volume.grid for volume in volumes}
     return {v: from_frame(pd.read_parquet(path), v, grids[v], classes) for v, path in done.items()}
 
@@ -211,7 +220,7 @@ def monais_way(
     device = VolumeDetector(Bundle(config, network, THRESHOLD), "auto").device
     detector = RetinaNetDetector(AsMonaiWants(network), network.anchors._generator).to(device).eval()
     detector.set_sliding_window_inferer(
-        roi_size=inference.window, overlap=inference.overlap, sw_batch_size=1, mode="constant", device=device
+        roi_size=inference.window, overlap=inference.overlap, sw_batch_size=1, mode="gaussian", device=device
     )
     detector.set_box_selector_parameters(
         score_thresh=inference.score_floor,
@@ -231,6 +240,7 @@ def trained(config: ExperimentConfig) -> Detector:
     """Some steps on spheres; not a good detector, but a confident one."""
     network, rng = seeded_network(config), np.random.default_rng(1)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=STEPS, pct_start=0.1)
     for _ in range(STEPS):
         patches = [spheres(rng, config.sampling.patch, 1) for _ in range(8)]
         image = torch.stack([torch.from_numpy(hu)[None] for hu, _, _ in patches])
@@ -240,6 +250,7 @@ def trained(config: ExperimentConfig) -> Detector:
         optimiser.zero_grad()
         (loss.score + loss.box).backward()
         optimiser.step()
+        schedule.step()
     return network.eval()
 
 
@@ -310,7 +321,7 @@ def small() -> Bundle:
 def experiment(name: str, **inference: object) -> ExperimentConfig:
     """Shipped, without weights to be fetched; every window is seen once, not also flipped."""
     raw = load_experiment(CONFIGS / f"{name}.yaml").model_dump()
-    raw["inference"] |= {"views": "none", **inference}
+    raw["inference"] |= {"views": "none", "precision": "32", **inference}
     if "pretrained" in raw["detector"]["backbone"]:
         raw["detector"]["backbone"]["pretrained"] = False
     return ExperimentConfig.model_validate(raw)
