@@ -21,6 +21,7 @@ from pipeline.detectors.bundle import Bundle
 from pipeline.errors import ConfigError, SourceError
 from pipeline.progress import Progress
 from pipeline.reporting.overlay import overlay_png
+from pipeline.reporting.overview import needs_overview, overview_png
 from pipeline.stages.dicom_out import DICOM_FORMATS, DicomFormat, DicomOut
 from pipeline.volumes import Volume
 
@@ -160,9 +161,14 @@ def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Pat
     else:
         _write(labels, _tiff(detections))
     _write(geojson, json.dumps(to_geojson(detections)).encode())
+    _write(overlay, _overlay(volume, detections, bundle))
+
+
+def _overlay(volume: Volume, detections: Detections, bundle: Bundle) -> bytes:
     intensity = bundle.config.preprocessing.intensity
-    picture = overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
-    _write(overlay, picture)
+    if needs_overview(volume.grid.shape):
+        return overview_png(volume.array, detections, bundle.threshold, intensity)
+    return overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
 
 
 def _export_more(
