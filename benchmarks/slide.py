@@ -202,7 +202,7 @@ def detect(folder: Path, model_um: float) -> None:
     staged("ingest", lambda: modules.ingest(folder / "archive", settings))
     volumes = modules.volumes_below(folder / "archive", settings)
     detector = modules.detector(model_um)
-    fit = staged("levels", lambda: modules.suited(detector.config, volumes))[0]
+    fit, _ = modules.nearest_levels(detector.config, modules.suited(detector.config, volumes)[0])
     done = staged("detect", lambda: modules.detect_volumes(detector, "stub/1", fit, settings))
     if done.quarantined or done.unfinished:
         raise SystemExit(f"not done: {done.quarantined or done.unfinished}")
@@ -254,6 +254,7 @@ def imported() -> SimpleNamespace:
     from pipeline.stages.detect import suited
     from pipeline.stages.experiment import volumes_below
     from pipeline.stages.export import export
+    from pipeline.stages.levels import nearest_levels
 
     class SeesMarks(CentreDetector):
         """Sees a dark square of a mark's width, best at its middle."""
@@ -286,6 +287,7 @@ def imported() -> SimpleNamespace:
         ingest=ingest,
         volumes_below=volumes_below,
         suited=suited,
+        nearest_levels=nearest_levels,
         detect_volumes=detect_volumes,
         export=export,
     )

@@ -23,31 +23,49 @@ def filled(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     return (np.repeat(start, length) + within) * shape[1] + np.repeat(row, length), np.repeat(owner, length)
 
 
+def areas(outlines: Corners, shape: tuple[int, ...]) -> np.ndarray:
+    """How many pixels `filled` gives each polygon, ``(n,)``, without listing them."""
+    owner, _, start, stop = _runs(outlines, shape)
+    return np.bincount(owner, weights=stop - start, minlength=len(outlines)).astype(np.int64)
+
+
 def pixel_at(middles: Points, shape: tuple[int, ...]) -> np.ndarray:
     """C-order position of the pixel that each point ``(n, 2)`` is in, or of the nearest one of the lattice."""
     place = np.clip(np.floor(middles + 0.5).astype(np.int64), 0, np.array(shape) - 1)
     return np.asarray(place[:, 0] * shape[1] + place[:, 1])
 
 
-def label_map(detections: Detections) -> LabelMap:
+def label_map(detections: Detections, rows: range | None = None) -> LabelMap:
     """``(i, j)`` int32: 0 where nothing was detected, ``n + 1`` where detection ``n`` is, highest score first.
 
     A pixel in several outlines goes to the highest score. An outline too small to hold a pixel's centre takes the pixel
-    that its box's centre is in, unless another has it.
+    that its box's centre is in, unless another has it. With ``rows`` the map has only these, along ``j``.
     """
     assert detections.outlines is not None, "a label map needs outlines"
-    shape = detections.boxes.grid.shape
-    voxel, owner = filled(detections.outlines, shape)
-    empty = np.setdiff1d(np.arange(len(detections)), owner)
+    whole = detections.boxes.grid.shape
+    rows = rows or range(whole[1])
+    shape, shift = (whole[0], len(rows)), np.array([0, rows.start])
+    held = areas(detections.outlines, whole)
+    near = np.flatnonzero((held > 0) & _touches(detections.outlines, rows))
+    voxel, owner = filled(detections.outlines[near] - shift, shape)
+    empty = np.flatnonzero(held == 0)
+    i, j = np.unravel_index(pixel_at(detections.boxes.centres[empty], whole), whole)
+    here = (j >= rows.start) & (j < rows.stop)
     # Whole outlines first, then the empty ones; of equals the one with the higher score.
-    voxel = np.concatenate([voxel, pixel_at(detections.boxes.centres[empty], shape)])
-    rank = np.concatenate([owner, empty + len(detections)])
+    voxel = np.concatenate([voxel, i[here] * shape[1] + j[here] - rows.start])
+    rank = np.concatenate([near[owner], empty[here] + len(detections)])
     order = np.lexsort((rank, voxel))
     first = np.unique(voxel[order], return_index=True)[1]
     labels = np.zeros(shape, dtype=np.int32)
     taken = order[first]
     labels.reshape(-1)[voxel[taken]] = rank[taken] % max(len(detections), 1) + 1
     return labels
+
+
+def _touches(outlines: Corners, rows: range) -> np.ndarray:
+    """Which polygons may hold a pixel in ``rows``: bool ``(n,)``."""
+    along = outlines[:, :, 1]
+    return np.asarray((along.max(axis=1) >= rows.start) & (along.min(axis=1) < rows.stop))
 
 
 def _runs(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
