@@ -13,6 +13,7 @@ from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Ahead, Arrived
 from pipeline.inference.batches import Batches, Outcome
 from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.freed import give_back
 from pipeline.inference.job import Job, Jobs, attempted
 from pipeline.inference.room import Room
 
@@ -152,6 +153,7 @@ class _Behind:
             gathered = self._gathered[job]
             gathered.found.update({number: one.to("cpu") for number, one in found.items()})
             gathered.background += background
+            give_back()
             found, background = gathered.found, gathered.background
         windows = len(scan.plan.starts)
         if len(found) < windows:
