@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.detections import Detections
 from pipeline.detections.coco import to_coco
-from pipeline.detections.geojson import to_geojson
+from pipeline.detections.geojson import write_geojson
 from pipeline.detections.label_tiff import write_label_tiff
 from pipeline.detections.markups import to_markups
 from pipeline.detections.table import columns, from_frame, to_frame
@@ -159,7 +159,7 @@ def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Pat
         labels.unlink(missing_ok=True)
     else:
         _write_by(labels, lambda part: write_label_tiff(part, detections))
-    _write(geojson, json.dumps(to_geojson(detections)).encode())
+    _write_by(geojson, lambda part: write_geojson(part, detections))
     _write(overlay, _overlay(volume, detections, bundle))
 
 
