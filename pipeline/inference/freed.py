@@ -17,6 +17,6 @@ def give_back() -> None:
 @cache
 def _trim() -> Callable[[int], object]:
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return lambda pad: None
