@@ -58,15 +58,15 @@ class Background:
             self._known[size, end] = self.shown_in(size, self._ends[end])
         return self._known[size, end]
 
-    def shown_in(self, size: Size, band: torch.Tensor) -> Candidates | None:
+    def shown_in(self, size: Size, band: torch.Tensor, least: float = 0.0) -> Candidates | None:
         """What windows of ``size`` show that lie within ``band`` ``(channel, 2)``, from and to, of the network's input:
-        no candidates, or `None` where the network sees some. Any thread may ask."""
+        no candidates, or `None` where the network sees some with a score of ``least``. Any thread may ask."""
         for probe in probes(size, band):
             found = self._seen(probe)
-            if len(found.scores):
+            if (found.scores >= least).any():
                 _LOG.info("background is not skipped: this version sees candidates in empty windows")
                 return None
-        return found
+        return found[found.scores >= least]
 
     @torch.inference_mode()
     def _seen(self, window: torch.Tensor) -> Candidates:

@@ -53,8 +53,10 @@ class VolumeDetector:
         self.network = bundle.network.to(self.device).eval()
         self._running = fused(self.network)
         self._background = Background(self._running, bundle.config) if inference.skip_background else None
-        sizes = whole_bytes, part_bytes
-        self._preparing = Preparing(self._running, bundle.config, self.device, self._background, *sizes)
+        least = min(bundle.class_thresholds or (bundle.threshold,))
+        self._preparing = Preparing(
+            self._running, bundle.config, self.device, self._background, least, whole_bytes, part_bytes
+        )
 
     @property
     def settled(self) -> bool:

@@ -4,7 +4,8 @@ Glass is what pixels in bright, grey squares of the slide most often are, give o
 window is left out where EVERY pixel of it lies so near to that: an overview in which a small cell is averaged away or
 stepped over does not decide. Nor is that enough to say that the network finds nothing there: it is asked for each slide
 with windows in the colour of its glass, and noise with all the contrast that is left (see
-`pipeline.inference.background`). If it gives a single candidate, all of the slide is looked at.
+`pipeline.inference.background`). If it gives a single candidate that scores two thirds of what a detection needs, all
+of the slide is looked at. Less than that is given up where glass is left out; no detection is.
 
 The field tells tissue from glass by a threshold of saturation or brightness on an overview, such as Otsu's (CLAM,
 https://doi.org/10.1038/s41551-020-00682-w): that leaves out more, and also what is pale or small.

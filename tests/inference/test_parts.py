@@ -9,6 +9,7 @@ import torch
 from pipeline.config import ExperimentConfig
 from pipeline.detections.table import to_frame
 from pipeline.detectors.bundle import Bundle, seeded_network
+from pipeline.detectors.maps import Maps
 from pipeline.geometry import Grid
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.engine import Engine
@@ -39,7 +40,7 @@ def changed(detector=None, preprocessing=None, **inference):
 def detector_of(config, network=None, parts=True, **more):
     """One that prepares in parts of about four windows, or all at once."""
     bundle = Bundle(config, network or seeded_network(config).eval(), 0.5)
-    sizes = {"whole_bytes": 1, "part_bytes": 300_000} if parts else {"whole_bytes": 1 << 40}
+    sizes = {"whole_bytes": 1, "part_bytes": 150_000} if parts else {"whole_bytes": 1 << 40}
     return VolumeDetector(bundle, "cpu", **{**sizes, **more})
 
 
@@ -88,7 +89,7 @@ def test_a_part_has_one_window_even_where_that_is_too_large():
 )
 def test_prepared_in_parts_a_picture_gives_the_same_to_the_byte(tmp_path, detector, stored, channels, spacing):
     config = changed(detector, {"spacing": spacing, "channels": channels})
-    volume = field(tmp_path, stored, (413, 301), (0.0005, 0.0005))
+    volume = field(tmp_path, stored, (301, 222), (0.0005, 0.0005))
     network = seeded_network(config).eval()
     split, together = detector_of(config, network), detector_of(config, network, parts=False)
     assert len(split.divide(volume).parts) > 4
@@ -243,17 +244,25 @@ def test_one_pixel_that_is_not_glass_has_its_windows_looked_at(tmp_path):
     assert 1 <= seen.seen[0] - seen.seen[1] <= 4
 
 
-class FindsPale(FindsMarks):
-    """Sees what differs a little from the glass."""
+class FindsPale(FindsDark):
+    """Sees what differs a little from the glass, and scores it as it is told."""
+
+    logit = 6.0
 
     def forward(self, image):
-        return super().forward(torch.where(image[:, :1] > 0.88, 1.0, 0.0))
+        maps = super().forward(image)
+        pale = torch.nn.functional.max_pool2d(image[:, :1], self.stride)[:, 0] > 0.88
+        return Maps(torch.where(pale, self.logit, maps.score), maps.classes, maps.distances)
 
 
-def test_a_network_that_sees_something_in_glass_is_given_all_of_it(tmp_path):
+@pytest.mark.parametrize(("score", "skips"), [(0.99, False), (0.34, False), (0.32, True)])
+def test_a_network_that_sees_in_glass_two_thirds_of_a_detection_is_given_all_of_it(tmp_path, score, skips):
     config = changed(preprocessing=DARK)
-    (seen,) = ended(detector_of(config, FindsPale(config)), [slide(tmp_path, TISSUE)])
-    assert seen.seen[1] == 0
+    network = FindsPale(config)
+    network.logit = float(np.log(score / (1 - score)))
+    (seen,) = ended(detector_of(config, network), [slide(tmp_path, TISSUE)])
+    assert (seen.seen[1] > 0) == skips
+    assert (seen.ended[0]["score"] > 0.9).sum() >= 2
 
 
 @pytest.mark.parametrize("what", ["no slide", "grey", "no glass"])
