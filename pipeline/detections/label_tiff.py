@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.detections.detection import Detections
-from pipeline.detections.outlines import label_map
+from pipeline.detections.outlines import label_map, label_strips
 
 # A map of more pixels is written in tiles of this edge, a row of them at a time.
 _PIXELS, _TILE = 16_000_000, 512
@@ -34,11 +34,9 @@ def write_label_tiff(path: Path, detections: Detections) -> None:
 
 def _tiles(detections: Detections) -> Iterator[np.ndarray]:
     """``(row, column)`` of `_TILE` pixels each way, left to right, then top to bottom; 0 beyond the picture."""
-    columns, rows = detections.boxes.grid.shape
-    for top in range(0, rows, _TILE):
-        strip = label_map(detections, range(top, min(top + _TILE, rows))).T
-        for left in range(0, columns, _TILE):
+    for strip in label_strips(detections, _TILE):
+        for left in range(0, len(strip), _TILE):
             tile = np.zeros((_TILE, _TILE), np.uint32)
-            piece = strip[:, left : left + _TILE]
+            piece = strip[left : left + _TILE].T
             tile[: piece.shape[0], : piece.shape[1]] = piece
             yield tile

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from pipeline.detections import Detections, label_tiff
+from pipeline.detections import outlines as outlines_
 from pipeline.detections.geojson import to_geojson
 from pipeline.detections.label_tiff import write_label_tiff
-from pipeline.detections.outlines import filled, label_map
+from pipeline.detections.outlines import areas, filled, label_map, label_strips
 from pipeline.detections.table import columns, from_frame, to_frame
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.annotations.geojson import read_geojson
@@ -143,11 +144,20 @@ def _many() -> Detections:
     return detections(outlines)
 
 
-@pytest.mark.parametrize("height", [1, 3, 7, 20])
-def test_a_label_map_made_by_rows_is_the_whole(height):
+@pytest.mark.parametrize("height", [1, 3, 7, 20, 50])
+def test_strips_of_a_label_map_are_the_whole(height):
     found = _many()
-    strips = [label_map(found, range(first, min(first + height, 20))) for first in range(0, 20, height)]
+    strips = list(label_strips(found, height))
+    assert [strip.shape[1] for strip in strips[:-1]] == [height] * (len(strips) - 1)
     np.testing.assert_array_equal(np.concatenate(strips, axis=1), label_map(found))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 60])
+def test_areas_are_those_of_the_pixels(at_once, monkeypatch):
+    monkeypatch.setattr(outlines_, "_AT_ONCE", at_once)
+    found = _many()
+    _, owner = filled(found.outlines, GRID.shape)
+    np.testing.assert_array_equal(areas(found.outlines, GRID.shape), np.bincount(owner, minlength=60))
 
 
 def test_a_large_label_map_is_written_tile_by_tile_and_reads_the_same(tmp_path, monkeypatch):
