@@ -259,9 +259,11 @@ def imported() -> SimpleNamespace:
     class SeesMarks(CentreDetector):
         """Sees a dark square of a mark's width, best at its middle."""
 
+        width = WIDTH
+
         def forward(self, image: torch.Tensor) -> Maps:
             dark = -image.mean(dim=1, keepdim=True)
-            square = torch.nn.functional.avg_pool2d(dark, WIDTH, 1, WIDTH // 2)
+            square = torch.nn.functional.avg_pool2d(dark, self.width, 1, self.width // 2)
             found = torch.nn.functional.max_pool2d(square, self.stride, self.stride)[:, 0]
             shape = (len(image), 1, *found.shape[1:])
             classes, distances = torch.zeros(shape), torch.full((len(image), 4, *found.shape[1:]), 5.0)
@@ -279,7 +281,9 @@ def imported() -> SimpleNamespace:
         raw["preprocessing"]["spacing"] = [model_um / 1000] * 2
         raw["inference"] |= {"window": [512, 512], "overlap": 0.25, "suppression_distance": 0.0}
         config = ExperimentConfig.model_validate(raw)
-        return VolumeDetector(Bundle(config, SeesMarks(config).eval(), THRESHOLD), "cpu")
+        network = SeesMarks(config).eval()
+        network.width = 2 * int(WIDTH * UM / model_um / 2) + 1
+        return VolumeDetector(Bundle(config, network, THRESHOLD), "cpu")
 
     return SimpleNamespace(
         settings_in=settings_in,
@@ -298,18 +302,17 @@ def tell(places: np.ndarray, folder: Path) -> None:
     from scipy.spatial import cKDTree
 
     table = pd.read_parquet(folder / "out" / "detections.parquet")
-    found = (
-        table[["lower_i_voxel", "lower_j_voxel"]].to_numpy() + table[["upper_i_voxel", "upper_j_voxel"]].to_numpy()
-    ) / 2
+    lower, upper = (table[[f"{side}_i_voxel", f"{side}_j_voxel"]].to_numpy() for side in ("lower", "upper"))
+    found = (lower + upper) / 2
     apart, nearest = cKDTree(places).query(found, distance_upper_bound=WIDTH)
     at = np.bincount(nearest[np.isfinite(apart)], minlength=len(places))
     told = json.loads((folder / "told.json").read_text())
-    seconds, held = (sum(t for t, _ in told["stages"].values()), max(m for _, m in told["stages"].values()))
+    seconds, held = (tuple(column) for column in zip(*told["stages"].values(), strict=True))
     print(
         f"{len(found):,} found of {len(places):,} ({len(found) / len(places) - 1:+.3%}, goal within 1 %): "
         f"{(at == 0).sum()} lost, {(at - 1).clip(0).sum()} doubled, {np.isinf(apart).sum()} where there is none; "
-        f"{told['background']:,} of {told['windows']:,} windows skipped as background; {seconds:.0f} s, "
-        f"{max(held, told['own_mib']):,.0f} MiB at most, its children's included (goal below 2,048)",
+        f"{told['background']:,} of {told['windows']:,} windows skipped as background; {sum(seconds):.0f} s, "
+        f"{max(*held, told['own_mib']):,.0f} MiB at most, its children's included (goal below 2,048)",
         flush=True,
     )
 

@@ -27,6 +27,8 @@ from pipeline.volumes.arrays import Voxels
 WHOLE_BYTES, PART_BYTES = 512 << 20, 128 << 20
 # A voxel of network input while it is made: itself, what it is made from, and a step between the two.
 _BYTES_A_VOXEL = 12
+# A pixel of a picture that is resampled: as a number to reckon with, and halfway.
+_BYTES_A_RESAMPLED = 8
 # What a network may say of glass at most, of the least score of a detection: noise as strong as it is asked with is on
 # no slide, and networks that never saw glass were seen to give it up to 0.6 of that.
 _SURE = 2 / 3
@@ -99,8 +101,9 @@ class Preparing:
         working = self._working(volume.grid)
         network = network_grid(working, preprocessing)
         plan = plan_windows(network.shape, inference.window, inference.overlap, self._multiple)
-        stored = volume.channels * prod(volume.grid.shape) * volume.dtype.itemsize
-        each = stored / prod(network.shape) + _BYTES_A_VOXEL * preprocessing.channels
+        resampled = volume.grid.dims == 2 and network is not working
+        stored = volume.channels * (volume.dtype.itemsize + _BYTES_A_RESAMPLED * resampled)
+        each = stored * prod(volume.grid.shape) / prod(network.shape) + _BYTES_A_VOXEL * preprocessing.channels
         planned = partial(Division, volume.volume_id, volume.grid, working, network, plan)
         if volume.grid.dims == 3 or each * prod(plan.padded) <= self._whole_bytes:
             return planned((Part.whole(plan),), preprocessing, each)

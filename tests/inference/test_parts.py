@@ -175,6 +175,17 @@ def test_until_its_precision_is_settled_parts_are_seen_both_ways(tmp_path):
     assert len(in_parts.ended[0]) == len(together.ended[0]) == 100
 
 
+def test_parts_of_a_picture_that_is_made_coarser_count_what_they_are_made_from(tmp_path):
+    config = changed(preprocessing={"spacing": (0.004, 0.004)})
+    volume = field(tmp_path, 1, (1600, 1200), (0.0005, 0.0005))
+    division = detector_of(config, part_bytes=1_000_000).divide(volume)
+    assert division.network_grid.shape == (200, 150)
+    for part in division.parts:
+        assert division.bytes_of(part) == part.voxels * (64 * 9 + 12)
+        assert len(part.numbers) == 1 or division.bytes_of(part) <= 1_000_000
+    assert len(division.parts) > 6
+
+
 def test_a_volume_in_3d_stays_whole(tmp_path):
     from tests.experiments import tiny_3d
 
