@@ -18,7 +18,7 @@ from pipeline.inference.parts import Part, parts_of
 from pipeline.inference.scan import Scan
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
 from pipeline.transforms.along import Along
-from pipeline.transforms.preprocessing import along, network_grid, prepare, prepare_region, scaled
+from pipeline.transforms.preprocessing import along, needed, network_grid, prepare, prepare_region, scaled
 from pipeline.types import Image
 from pipeline.volumes import Volume
 from pipeline.volumes.arrays import Voxels
@@ -114,7 +114,7 @@ class Preparing:
     def part(self, image: Image | Voxels, division: Division, part: Part) -> Scan:
         """A part of several; ``image`` is all of the volume, as stored."""
         steps = _steps(division, part.lower, part.upper)
-        stored = np.asarray(image[(slice(None), *(step.source for step in steps))])
+        stored = needed(image, steps)
         known = _glass_windows(stored, steps, division, part)
         made = torch.zeros(0)
         if len(known) < len(part.numbers):

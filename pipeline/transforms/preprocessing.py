@@ -44,7 +44,8 @@ def prepare(
     """
     target = network_grid(grid, config)
     if grid.dims == 2:
-        return Prepared(prepare_region(image, along(grid, target), config, device), target)
+        steps = along(grid, target)
+        return Prepared(prepare_region(needed(image, steps), steps, config, device), target)
     tensor = _set_channels(_tensor(image, device), config.channels)
     if target is not grid:
         tensor = _resample(tensor, grid, target)
@@ -57,7 +58,7 @@ def prepare_region(
     """A region of a picture: the same to the byte as in the whole, where the intensity is a window.
 
     Args:
-        image: ``(channel, i, j)`` as stored, of each axis the stretch ``source`` of its step.
+        image: ``(channel, i, j)`` as stored, what is `needed`.
         steps: for each axis, by `along`.
         config: how to prepare.
         device: where it is done, and where the result lies.
@@ -75,6 +76,11 @@ def along(grid: Grid, target: Grid, region: Region | None = None) -> tuple[Along
         return tuple(Along(one) for one in wanted)
     ratios = target.spacing / grid.spacing
     return tuple(Along.of(n, float(ratio), one) for n, ratio, one in zip(grid.shape, ratios, wanted, strict=True))
+
+
+def needed(image: Image | Voxels, steps: Sequence[Along]) -> np.ndarray:
+    """What ``steps`` take of a picture ``(channel, i, j)``; no more of it is read."""
+    return np.asarray(image[(slice(None), *(step.source for step in steps))])
 
 
 def scaled(values: np.ndarray, config: PreprocessingConfig) -> torch.Tensor:
