@@ -38,8 +38,8 @@ from pipeline.datasets.prepared import PreparedStore
 from pipeline.datasets.samples import Batch, collate
 from pipeline.datasets.sampling import NumberSampler, PatchDataset
 from pipeline.detectors.bundle import seeded_network
+from pipeline.devices import computes_bf16
 from pipeline.geometry import Boxes, Grid
-from pipeline.training.precision import computes_bf16
 from pipeline.volumes import Annotations, Volume
 from pipeline.volumes.arrays import write_array
 

@@ -30,15 +30,14 @@ from pipeline.datasets.sampling import PatchDataset
 from pipeline.datasets.split import CaseSplit, split_cases
 from pipeline.detectors.bundle import seeded_network
 from pipeline.detectors.detector import Detector
+from pipeline.devices import computes_bf16, resolve_device
 from pipeline.errors import CellscanError
-from pipeline.inference.detect import resolve_device
 from pipeline.sample.archive import write_sample
 from pipeline.settings import Settings
 from pipeline.sources.ingest import ingest
 from pipeline.stages.experiment import volumes_below
 from pipeline.training.diary import Diary
 from pipeline.training.fit import Fit
-from pipeline.training.precision import computes_bf16
 from pipeline.training.prepared import prepare_cases
 from pipeline.training.ranks import Rank
 from pipeline.training.stopping import Patience

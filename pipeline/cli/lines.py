@@ -146,6 +146,15 @@ def detect_lines(summary: "DetectSummary") -> list[str]:
     skipped = [f"{summary.windows_skipped} of {summary.windows} windows were background, and skipped"]
     quarantined = reason_lines("quarantined", ((reason, name) for name, reason in summary.quarantined.items()))
     unsuited = reason_lines("not for this version", ((reason, name) for name, reason in summary.unsuited.items()))
+    levels = reason_lines("other levels of slides", ((reason, name) for name, reason in summary.levels.items()))
     unfinished = reason_lines("not done yet", ((reason, name) for name, reason in summary.unfinished.items()))
     unwritten = reason_lines("not written", ((reason, name) for name, reason in summary.not_written.items()))
-    return [head, *(skipped if summary.windows_skipped else []), *quarantined, *unsuited, *unfinished, *unwritten]
+    return [
+        head,
+        *(skipped if summary.windows_skipped else []),
+        *quarantined,
+        *unsuited,
+        *levels,
+        *unfinished,
+        *unwritten,
+    ]

@@ -4,7 +4,9 @@ Coordinates are QuPath's: pixels of the image as acquired, x right along ``i`` a
 EDGE of the first pixel, so pixel index + 0.5 (https://qupath.readthedocs.io, "Exporting annotations": GeoJSON).
 """
 
+import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,20 @@ def to_geojson(detections: Detections) -> dict[str, Any]:
     An outline is moved onto the image's edge where it reaches beyond.
     The volume is named by its id; nothing here identifies a patient.
     """
-    features = [_feature(detections, index) for index in range(len(detections))]
+    return _collection(detections, [_feature(detections, index) for index in range(len(detections))])
+
+
+def write_geojson(path: Path, detections: Detections) -> None:
+    """`to_geojson` as a file, one feature after the other: all of a slide's would take many times its size."""
+    head = json.dumps(_collection(detections, [])).removesuffix("]}")
+    with path.open("w", encoding="utf-8") as file:
+        file.write(head)
+        for index in range(len(detections)):
+            file.write((", " if index else "") + json.dumps(_feature(detections, index)))
+        file.write("]}")
+
+
+def _collection(detections: Detections, features: list[dict[str, Any]]) -> dict[str, Any]:
     return {"type": "FeatureCollection", "volume_id": detections.volume_id, "features": features}
 
 

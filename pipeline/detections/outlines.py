@@ -1,9 +1,14 @@
 """Outlines of detections as pixels: filled row by row for all objects at once, without a loop over objects."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.detections.detection import Detections
 from pipeline.types import Corners, LabelMap, Points
+
+# Polygons looked at in one go: memory does not grow with their number.
+_AT_ONCE = 16_384
 
 
 def filled(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +28,17 @@ def filled(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     return (np.repeat(start, length) + within) * shape[1] + np.repeat(row, length), np.repeat(owner, length)
 
 
+def areas(outlines: Corners, shape: tuple[int, ...]) -> np.ndarray:
+    """How many pixels `filled` gives each polygon, ``(n,)``, without listing them."""
+    parts = [outlines[first : first + _AT_ONCE] for first in range(0, len(outlines), _AT_ONCE)]
+    return np.concatenate([np.zeros(0, np.int64), *(_areas(part, shape) for part in parts)])
+
+
+def _areas(outlines: Corners, shape: tuple[int, ...]) -> np.ndarray:
+    owner, _, start, stop = _runs(outlines, shape)
+    return np.bincount(owner, weights=stop - start, minlength=len(outlines)).astype(np.int64)
+
+
 def pixel_at(middles: Points, shape: tuple[int, ...]) -> np.ndarray:
     """C-order position of the pixel that each point ``(n, 2)`` is in, or of the nearest one of the lattice."""
     place = np.clip(np.floor(middles + 0.5).astype(np.int64), 0, np.array(shape) - 1)
@@ -35,19 +51,44 @@ def label_map(detections: Detections) -> LabelMap:
     A pixel in several outlines goes to the highest score. An outline too small to hold a pixel's centre takes the pixel
     that its box's centre is in, unless another has it.
     """
+    (whole,) = label_strips(detections, detections.boxes.grid.shape[1])
+    return whole
+
+
+def label_strips(detections: Detections, rows: int) -> Iterator[LabelMap]:
+    """`label_map` in strips of so many rows along ``j``, one after the other; the last may have fewer."""
     assert detections.outlines is not None, "a label map needs outlines"
     shape = detections.boxes.grid.shape
-    voxel, owner = filled(detections.outlines, shape)
-    empty = np.setdiff1d(np.arange(len(detections)), owner)
+    held = areas(detections.outlines, shape)
+    empty = np.flatnonzero(held == 0)
+    taken = np.stack(np.unravel_index(pixel_at(detections.boxes.centres[empty], shape), shape))
+    for first in range(0, shape[1], rows):
+        strip = range(first, min(first + rows, shape[1]))
+        near = np.flatnonzero((held > 0) & _touches(detections.outlines, strip))
+        here = (taken[1] >= strip.start) & (taken[1] < strip.stop)
+        pixels = taken[0, here] * len(strip) + taken[1, here] - first
+        yield _strip(detections.outlines[near] - [0, first], near, pixels, empty[here], (shape[0], len(strip)))
+
+
+def _strip(
+    outlines: Corners, near: np.ndarray, pixels: np.ndarray, alone: np.ndarray, shape: tuple[int, int]
+) -> LabelMap:
+    """Detections ``near`` have ``outlines`` in ``shape``, those ``alone`` a pixel each, at these C-order positions."""
+    voxel, owner = filled(outlines, shape)
+    number = np.concatenate([near[owner], alone])
+    voxel = np.concatenate([voxel, pixels])
     # Whole outlines first, then the empty ones; of equals the one with the higher score.
-    voxel = np.concatenate([voxel, pixel_at(detections.boxes.centres[empty], shape)])
-    rank = np.concatenate([owner, empty + len(detections)])
-    order = np.lexsort((rank, voxel))
-    first = np.unique(voxel[order], return_index=True)[1]
+    order = np.lexsort((number, np.arange(len(number)) >= len(owner), voxel))
+    best = order[np.unique(voxel[order], return_index=True)[1]]
     labels = np.zeros(shape, dtype=np.int32)
-    taken = order[first]
-    labels.reshape(-1)[voxel[taken]] = rank[taken] % max(len(detections), 1) + 1
+    labels.reshape(-1)[voxel[best]] = number[best] + 1
     return labels
+
+
+def _touches(outlines: Corners, rows: range) -> np.ndarray:
+    """Which polygons may hold a pixel in ``rows``: bool ``(n,)``."""
+    along = outlines[:, :, 1]
+    return np.asarray((along.max(axis=1) >= rows.start) & (along.min(axis=1) < rows.stop))
 
 
 def _runs(outlines: Corners, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -76,8 +76,14 @@ class Candidates:
 
     def __getitem__(self, keep: torch.Tensor) -> "Candidates":
         """Those that a bool mask ``(n,)`` is true of."""
-        there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
-        return Candidates(**{name: value[keep] for name, value in there.items()})
+        return Candidates(**{name: value[keep] for name, value in self._there.items()})
+
+    def to(self, device: str) -> "Candidates":
+        return Candidates(**{name: value.to(device) for name, value in self._there.items()})
+
+    @property
+    def _there(self) -> dict[str, torch.Tensor]:
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def turned_back(self, turn: Turn, shape: tuple[int, ...]) -> "Candidates":
         """Found in the turned image, on the image of ``shape`` voxels as it is."""

@@ -1,15 +1,17 @@
 """Scans are read, decoded and prepared in threads, ahead of the network."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 
 import torch
 
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.job import Job, attempted
+from pipeline.inference.preparing import Division
 from pipeline.inference.room import Room, RoomClosed
 from pipeline.inference.scan import Scan
 from pipeline.volumes import Volume
@@ -17,7 +19,8 @@ from pipeline.volumes import Volume
 
 @dataclass(frozen=True, eq=False)
 class Arrived:
-    """``scan`` is ready for the network, or why it is not; ``size`` is what it takes of the room until it is ended."""
+    """``scan``, or a part of one, is ready for the network, or why it is not; ``size`` is what it takes of the room
+    until what it shows is kept."""
 
     job: Job
     size: int
@@ -32,7 +35,8 @@ class Ahead:
 
     def __init__(self, jobs: Iterator[Job], detector: VolumeDetector, room: Room, readers: int) -> None:
         self.open: set[Job] = set()
-        self._jobs, self._detector, self._room = jobs, detector, room
+        self._detector, self._room = detector, room
+        self._pieces = self._pieces_of(jobs)
         self._taking = threading.Lock()
         self._arrived: SimpleQueue[Arrived | BaseException | None] = SimpleQueue()
         # One thread each: their work would otherwise take processors from the network's.
@@ -42,7 +46,7 @@ class Ahead:
             self._threads.submit(self._read)
 
     def next(self, patience: float | None) -> Arrived | None:
-        """The next scan; `None` after the last.
+        """The next scan, or part of one; `None` after the last.
 
         Raises:
             queue.Empty: none came within ``patience`` seconds.
@@ -62,30 +66,51 @@ class Ahead:
 
     def _read(self) -> None:
         try:
-            while (taken := self._take()) is not None:
-                self._arrived.put(self._prepared(*taken))
+            while (piece := self._take()) is not None:
+                scan = piece.scan if isinstance(piece.scan, Exception) else attempted(piece.scan)
+                self._arrived.put(Arrived(piece.job, piece.size, scan))
         except RoomClosed:
             pass
         except BaseException as error:
             self._arrived.put(error)
         self._arrived.put(None)
 
-    def _take(self) -> tuple[Job, int, Volume | Exception] | None:
-        # Room before the job: what waits for room is nobody else's meanwhile.
+    def _take(self) -> "_Piece | None":
         with self._taking:
-            self._room.await_opening()
-            job = next(self._jobs, None)
-            if job is None:
-                return None
-            self.open.add(job)
-            volume = attempted(job.volume)
-            size = volume if isinstance(volume, Exception) else attempted(lambda: self._detector.bytes_of(volume))
-            taken = size if isinstance(size, int) else 0
-            self._room.enter(taken, job.alone)
-        return job, taken, size if isinstance(size, Exception) else volume
+            return next(self._pieces, None)
 
-    def _prepared(self, job: Job, size: int, volume: Volume | Exception) -> Arrived:
-        if isinstance(volume, Exception):
-            return Arrived(job, size, volume)
-        scan = attempted(lambda: self._detector.prepare(volume.array[...], volume.grid, volume.volume_id))
-        return Arrived(job, size, scan)
+    def _pieces_of(self, jobs: Iterator[Job]) -> Iterator["_Piece"]:
+        while True:
+            self._room.await_opening()  # before the job: what waits for room is nobody else's meanwhile
+            job = next(jobs, None)
+            if job is None:
+                return
+            self.open.add(job)
+            for piece in self._parts_of(job):
+                if job not in self.open:  # another part of it failed
+                    break
+                self._room.enter(piece.size, job.alone)
+                yield piece
+
+    def _parts_of(self, job: Job) -> Iterator["_Piece"]:
+        found = attempted(lambda: self._divided(job))
+        if isinstance(found, Exception):
+            yield _Piece(job, 0, found)
+            return
+        volume, division = found
+        for part in division.parts:
+            prepared = partial(self._detector.prepare_part, volume.array, division, part)
+            yield _Piece(job, division.bytes_of(part), prepared)
+
+    def _divided(self, job: Job) -> tuple[Volume, Division]:
+        volume = job.volume()
+        return volume, self._detector.divide(volume)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A scan or a part of one that has its room: how it is prepared, or why it cannot be."""
+
+    job: Job
+    size: int
+    scan: Callable[[], Scan] | Exception

@@ -4,7 +4,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from pipeline.detections import Detections
 from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Arrived
 from pipeline.inference.detect import VolumeDetector
@@ -14,23 +13,20 @@ from pipeline.inference.scan import Scan
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What the windows of a scan showed so far, by number; of them ``background`` were known without a look.
-
-    ``detections`` where they are known already.
-    """
+    """What the windows of a scan, or of a part, showed so far, by number; of them ``background`` were known without a
+    look."""
 
     arrived: Arrived
     scan: Scan
     found: dict[int, Candidates] = field(default_factory=dict)
     background: int = 0
-    detections: Detections | None = None
 
     @property
     def complete(self) -> bool:
         return len(self.found) == len(self.scan)
 
 
-# What became of a scan: all its windows, or why not.
+# What became of a scan, or of a part: all its windows, or why not.
 Outcome = Looked | Exception
 Seen = Callable[[Arrived, Outcome], None]
 
@@ -67,7 +63,7 @@ class Batches:
         if looked.complete:
             self._seen(arrived, looked)
         waiting = self._waiting[scan.plan.size]
-        waiting.extend((looked, number) for number in range(len(scan)) if number not in looked.found)
+        waiting.extend((looked, number) for number in scan.part.numbers if number not in looked.found)
         while len(waiting) >= self._size:
             self._see(waiting)
 
@@ -98,4 +94,4 @@ class Batches:
             self._seen(looked.arrived, error if len(failed) == 1 else self._alone(looked))
 
     def _alone(self, looked: Looked) -> Outcome:
-        return attempted(lambda: replace(looked, detections=self._detector.detect_scan(looked.scan, self._size)))
+        return attempted(lambda: replace(looked, found=self._detector.found_in(looked.scan, self._size)))

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from math import prod
 
 import torch
 
@@ -14,21 +12,21 @@ from pipeline.detections.class_scale import with_one_threshold
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.detector import Candidates, Detector
 from pipeline.detectors.fused import fused
+from pipeline.devices import computes_bf16, resolve_device
 from pipeline.evaluation.records import ScoredCase
 from pipeline.geometry import Boxes, Grid
-from pipeline.inference.background import Background, ends_of
+from pipeline.inference.background import Background
 from pipeline.inference.half import HalfPrecision, autocast
 from pipeline.inference.looking import Window, look
+from pipeline.inference.parts import Part
+from pipeline.inference.preparing import PART_BYTES, WHOLE_BYTES, Division, Preparing
 from pipeline.inference.results import detections_of
 from pipeline.inference.scan import Scan
 from pipeline.inference.scoring import scored_case
 from pipeline.progress import Progress
-from pipeline.transforms.preprocessing import network_grid, prepare
 from pipeline.types import Image
 from pipeline.volumes import Volume
-
-# A voxel of network input while it is made: itself, what it is made from, and a step between the two.
-_BYTES_A_VOXEL = 12
+from pipeline.volumes.arrays import Voxels
 
 
 class VolumeDetector:
@@ -36,21 +34,42 @@ class VolumeDetector:
 
     ``network`` is the bundle's own; what runs is the same with its batch norms folded. `detect` does at once what
     `prepare`, `known`, `look` and `finish` do in steps: `prepare` and `finish` in any thread, the others in one.
+    A picture too large for that is divided and prepared in parts, whose windows are finished together.
+
+    Args:
+        bundle: weights and all that belongs to them.
+        device: where the network runs.
+        compile_network: see `pipeline.detectors.compiled`.
+        whole_bytes: a picture that takes more to be prepared is divided.
+        part_bytes: what preparing a part takes, about.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", *, compile_network: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        *,
+        compile_network: bool = False,
+        whole_bytes: int = WHOLE_BYTES,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
         self.config, self.threshold = bundle.config, bundle.threshold
         self.class_thresholds = bundle.class_thresholds
         inference = bundle.config.inference
-        self._half = HalfPrecision(bundle.threshold) if inference.precision == "auto" else None
         self.device = torch.device(resolve_device(device))
+        halves = inference.precision == "auto" and computes_bf16(self.device)
+        self._half = HalfPrecision(bundle.threshold) if halves else None
         self.network = bundle.network.to(self.device).eval()
         self._running = _running(self.network, compile_network)
         self._background = Background(self._running, bundle.config) if inference.skip_background else None
+        least = min(bundle.class_thresholds or (bundle.threshold,))
+        self._preparing = Preparing(
+            self._running, bundle.config, self.device, self._background, least, whole_bytes, part_bytes
+        )
 
     @property
     def settled(self) -> bool:
-        """Whether the precision is decided: until then a scan is to be detected on by `detect_scan`."""
+        """Whether the precision is decided: until then a scan is to be given to `found_in`."""
         return self._half is None or self._half.settled
 
     def detect(self, image: Image, grid: Grid, volume_id: str) -> Detections:
@@ -65,25 +84,26 @@ class VolumeDetector:
             Every detection with a score of at least ``inference.score_floor``, on ``grid``; where each class has a
             threshold of its own, scores are then changed as by `with_one_threshold`.
         """
-        return self.detect_scan(self.prepare(image, grid, volume_id))
+        scan = self.prepare(image, grid, volume_id)
+        return self.finish(scan, self.found_in(scan))
 
-    def prepare(self, image: Image, grid: Grid, volume_id: str) -> Scan:
+    def prepare(self, image: Image | Voxels, grid: Grid, volume_id: str) -> Scan:
         """A volume as the network takes it; arguments as for `detect`."""
-        working = self._working(grid)
-        made = prepare(image, working, self.config.preprocessing, self.device)
-        multiple = self._running.coarsest_stride
-        scan = Scan.of(volume_id, made.image, made.grid, working, self.config.inference, multiple)
-        return replace(scan, own_grid=grid, ends=ends_of(scan) if self._background else ())
+        return self._preparing.whole(image, grid, volume_id)
 
-    def bytes_of(self, volume: Volume) -> int:
-        """About what `prepare` needs of memory, with the stored voxels themselves."""
-        network = network_grid(self._working(volume.grid), self.config.preprocessing)
-        stored = volume.channels * prod(volume.grid.shape) * volume.array.dtype.itemsize
-        return stored + _BYTES_A_VOXEL * self.config.preprocessing.channels * prod(network.shape)
+    def divide(self, volume: Volume) -> Division:
+        """In which parts it is to be prepared: one, but for a large picture. In any thread."""
+        return self._preparing.divide(volume)
+
+    def prepare_part(self, image: Image | Voxels, division: Division, part: Part) -> Scan:
+        """A part as the network takes it; of ``image`` as stored no more is read than that needs. In any thread."""
+        if len(division.parts) == 1:
+            return self.prepare(image, division.own_grid, division.volume_id)
+        return self._preparing.part(image, division, part)
 
     def known(self, scan: Scan) -> dict[int, Candidates]:
         """The windows that need no look, by number: background, in which the network sees nothing."""
-        return self._background.known(scan) if self._background else {}
+        return {**scan.known, **(self._background.known(scan) if self._background else {})}
 
     def look(self, windows: Sequence[Window], full: int) -> list[Candidates]:
         """What windows of one size own, one entry each, on the device.
@@ -92,27 +112,35 @@ class VolumeDetector:
             windows: of any scans.
             full: with how many windows the network is to be given them; some are repeated to reach it.
         """
-        return self._look(self._half is not None and not self._half.refused, windows, full)
+        return self._look(self._in_half, windows, full)
 
     def finish(self, scan: Scan, found: Mapping[int, Candidates]) -> Detections:
-        """The detections of a scan, whose windows own ``found``, by number; see `detect`."""
+        """The detections of a scan, all of whose windows own ``found``, by number; see `detect`. ``scan`` may be any
+        part of it."""
         return self._told(scan, self._detections(scan, found))
 
-    def detect_scan(self, scan: Scan, full: int = 0) -> Detections:
-        """As `detect`; ``full`` as for `look`."""
-        known, size = self.known(scan), self.config.inference.batch_size
-        wanted = [(scan, number) for number in range(len(scan)) if number not in known]
+    def found_in(self, scan: Scan, full: int = 0) -> dict[int, Candidates]:
+        """What the windows of a scan, or of a part, own, by number; ``full`` as for `look`.
 
-        def found_in(half: bool) -> Detections:
-            found = dict(known)
-            for first in range(0, len(wanted), size):
-                batch = wanted[first : first + size]
-                found |= zip((number for _, number in batch), self._look(half, batch, full), strict=True)
-            return self._detections(scan, found)
+        As long as the precision is not settled they are seen in both, and those in 32 bits count.
+        """
+        known = self.known(scan)
+        wanted = [(scan, number) for number in scan.part.numbers if number not in known]
+        if self._half is None or self._half.settled or not wanted:
+            return known | self._seen(wanted, full, self._in_half)
+        exact, quick = (known | self._seen(wanted, full, half) for half in (False, True))
+        self._half.compare(self._detections(scan, exact), self._detections(scan, quick), scan.is_whole)
+        return exact
 
-        if self._half is None:
-            return self._told(scan, found_in(False))
-        return self._told(scan, self._half.detect(partial(found_in, False), partial(found_in, True)))
+    def _seen(self, wanted: Sequence[Window], full: int, half: bool) -> dict[int, Candidates]:
+        size = self.config.inference.batch_size
+        batches = (wanted[first : first + size] for first in range(0, len(wanted), size))
+        pairs = ((batch, self._look(half, batch, full)) for batch in batches)
+        return {number: one for batch, found in pairs for (_, number), one in zip(batch, found, strict=True)}
+
+    @property
+    def _in_half(self) -> bool:
+        return self._half is not None and not self._half.refused
 
     def _look(self, half: bool, windows: Sequence[Window], full: int) -> list[Candidates]:
         with autocast(self.device, half):
@@ -128,10 +156,6 @@ class VolumeDetector:
         if scan.own_grid is scan.grid:
             return found
         return replace(found, boxes=Boxes(found.boxes.lower, found.boxes.upper, scan.own_grid))
-
-    def _working(self, grid: Grid) -> Grid:
-        """The scan's voxels in the world that the network works in."""
-        return Grid.of_pixels(grid.shape) if self.config.data.in_pixels else grid
 
 
 def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progress | None = None) -> list[ScoredCase]:
@@ -168,10 +192,3 @@ def _running(network: Detector, compile_it: bool) -> Detector:
     from pipeline.detectors.compiled import compiled
 
     return compiled(fused(network))
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` → ``cuda`` where there is one."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,21 +1,23 @@
 """Many scans through one network: read ahead, seen in shared batches, written behind."""
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty
 
 import torch
 
+from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Ahead, Arrived
 from pipeline.inference.batches import Batches, Outcome
 from pipeline.inference.detect import VolumeDetector
+from pipeline.inference.freed import give_back
 from pipeline.inference.job import Job, Jobs, attempted
 from pipeline.inference.room import Room
 
-# Of scans on their way, with what preparing them takes; one scan alone may be larger.
+# Of scans on their way, with what preparing them takes; one scan (or part) alone may be larger.
 _BYTES = 1 << 30
 # A network that has waited so long for the next scan sees what waits for a full batch.
 _PATIENCE_SECONDS = 0.2
@@ -90,44 +92,71 @@ def _next(ahead: Ahead, batches: Batches) -> Arrived | None:
             batches.flush()
 
 
+@dataclass(eq=False)
+class _Gathered:
+    """What the parts of a scan showed so far, as in `pipeline.inference.batches.Looked`."""
+
+    found: dict[int, Candidates] = field(default_factory=dict)
+    background: int = 0
+
+
 class _Behind:
     """Ends jobs, one after the other, in a thread of its own."""
 
     def __init__(self, detector: VolumeDetector, room: Room, still_open: set[Job]) -> None:
         self._detector, self._room, self._open = detector, room, still_open
         self._thread = ThreadPoolExecutor(1, "writer", torch.set_num_threads, (1,))
-        self._pending: deque[Future[None]] = deque()
+        self._pending: deque[Future[bool]] = deque()
+        self._gathered: defaultdict[Job, _Gathered] = defaultdict(_Gathered)
         self._ended = 0
 
     def put(self, arrived: Arrived, outcome: Outcome) -> None:
-        self._pending.append(self._thread.submit(self._end, arrived, outcome))
+        self._pending.append(self._thread.submit(self._take, arrived, outcome))
 
     def ended(self) -> int:
-        """How many so far; raises what ending one of them raised."""
+        """How many jobs so far; raises what ending one of them raised."""
         while self._pending and self._pending[0].done():
-            self._pending.popleft().result()
-            self._ended += 1
+            self._ended += self._pending.popleft().result()
         return self._ended
 
     def close(self) -> None:
         """Wait until all are ended."""
         self._thread.shutdown()
 
-    def _end(self, arrived: Arrived, outcome: Outcome) -> None:
+    def _take(self, arrived: Arrived, outcome: Outcome) -> bool:
+        """Whether that ended the job."""
+        job, ended = arrived.job, False
         try:
-            error = attempted(lambda: self._keep(arrived.job, outcome))
-            if error is not None:
-                arrived.job.fail(error)
+            if job in self._open:  # else a part of it failed before
+                ended = self._end(job, outcome)
         except BaseException:
             self._room.close()  # else readers would wait for what is never ended
             raise
-        self._open.discard(arrived.job)
+        if ended:
+            self._gathered.pop(job, None)
+            self._open.discard(job)
         self._room.leave(arrived.size)
+        return ended
 
-    def _keep(self, job: Job, outcome: Outcome) -> None:
+    def _end(self, job: Job, outcome: Outcome) -> bool:
+        kept = attempted(lambda: self._keep(job, outcome))
+        if isinstance(kept, Exception):
+            job.fail(kept)
+            return True
+        return kept
+
+    def _keep(self, job: Job, outcome: Outcome) -> bool:
         if isinstance(outcome, Exception):
             raise outcome
-        detections = outcome.detections
-        if detections is None:
-            detections = self._detector.finish(outcome.scan, outcome.found)
-        job.finish(detections, len(outcome.scan), outcome.background)
+        scan, found, background = outcome.scan, outcome.found, outcome.background
+        if not scan.is_whole:
+            gathered = self._gathered[job]
+            gathered.found.update({number: one.to("cpu") for number, one in found.items()})
+            gathered.background += background
+            give_back()
+            found, background = gathered.found, gathered.background
+        windows = len(scan.plan.starts)
+        if len(found) < windows:
+            return False
+        job.finish(self._detector.finish(scan, found), windows, background)
+        return True

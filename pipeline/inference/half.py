@@ -1,7 +1,6 @@
 """Half precision where it is shown, on the scans at hand, to give the same detections."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,6 @@ _LOG = logging.getLogger(__name__)
 _SCORE, _EDGE_VOXELS, _SHARE = 0.02, 0.5, 0.99
 # Checked until so many detections were compared, on at most so many scans.
 _ENOUGH, _MOST_SCANS = 200, 5
-
-Detect = Callable[[], Detections]
 
 
 def autocast(device: torch.device, half: bool) -> torch.autocast:
@@ -41,7 +38,8 @@ class HalfPrecision:
     """Decides on the first scans whether a detector may work in half precision; after that it costs nothing.
 
     Until 200 detections have been compared, on at most 5 scans, each is detected on both ways, and the one in 32 bits
-    counts. If one scan disagrees, all further ones are done in 32 bits, and the log says so.
+    counts. Of a scan in parts each part counts as a scan, but those without a detection do not. If one disagrees, all
+    further ones are done in 32 bits, and the log says so.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -53,13 +51,11 @@ class HalfPrecision:
     def settled(self) -> bool:
         return self.refused or self._compared >= _ENOUGH or self._scans >= _MOST_SCANS
 
-    def detect(self, whole: Detect, half: Detect) -> Detections:
-        """What ``whole`` finds in 32 bits, or ``half`` in half precision where that is known to be the same."""
-        if self.settled:
-            return whole() if self.refused else half()
-        exact, quick = whole(), half()
+    def compare(self, exact: Detections, quick: Detections, is_whole: bool = True) -> None:
+        """What was found in 32 bits, and in half precision, on one scan or (not ``is_whole``) on a part of one."""
         agreement = agreement_of(exact, quick, self.threshold)
-        self._compared, self._scans = self._compared + agreement.counted, self._scans + 1
+        self._compared += agreement.counted
+        self._scans += is_whole or agreement.counted > 0
         if not agreement.holds:
             self.refused = True
             _LOG.warning(
@@ -69,7 +65,6 @@ class HalfPrecision:
                 agreement.matched,
                 100 * _SHARE,
             )
-        return exact
 
 
 def agreement_of(one: Detections, other: Detections, threshold: float) -> Agreement:

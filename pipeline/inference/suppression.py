@@ -1,13 +1,18 @@
 """Of candidates that mean the same object, keep the one with the highest score. In N dimensions, without a loop
 over boxes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from pipeline.detections.outlines import filled, pixel_at
+from pipeline.detections.outlines import areas, filled, pixel_at
 from pipeline.inference.neighbours import neighbours
 from pipeline.types import Corners, Edges, Points, Scores
+
+# Edge of the squares of a picture in which masks are compared.
+_SQUARE = 4096
 
 
 def suppress(lower: Points, upper: Points, scores: Scores, iou: float, distance: float = 0.0) -> np.ndarray:
@@ -54,18 +59,57 @@ def _overlapping(outlines: Corners, shape: tuple[int, ...], iou: float) -> tuple
     """Pairs ``(better, worse)`` of masks that share more than ``iou``; inputs are sorted, best first.
 
     An outline too small to hold a pixel's centre has the pixel that its middle is in, as in a label map: seen by two
-    windows it is one object.
+    windows it is one object. Of a large picture one square after the other is filled: memory does not grow with it.
     """
-    voxel, owner = filled(outlines, shape)
-    empty = np.setdiff1d(np.arange(len(outlines)), owner)
-    middle = (outlines[empty].min(axis=1) + outlines[empty].max(axis=1)) / 2
-    voxel, owner = np.concatenate([voxel, pixel_at(middle, shape)]), np.concatenate([owner, empty])
-    size = np.bincount(owner, minlength=len(outlines))
-    table = csr_array((np.ones(len(voxel), np.int32), (owner, voxel)), shape=(len(outlines), int(np.prod(shape))))
+    held = areas(outlines, shape)
+    low, high = outlines.min(axis=1), outlines.max(axis=1)
+    empty = np.flatnonzero(held == 0)
+    place = np.stack(np.unravel_index(pixel_at((low[empty] + high[empty]) / 2, shape), shape), axis=1)
+    low[empty] = high[empty] = place
+    size = np.maximum(held, 1)
+    better, worse = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for members in _squares((low + high) / 2, shape):
+        first, last = _reach(low[members], high[members], shape)
+        near = np.flatnonzero(((high >= first) & (low <= last)).all(axis=1))
+        one, other, shared = _shared(outlines[near], held[near] == 0, low[near], first, last)
+        one, other = near[one], near[other]
+        clash = shared > iou * (size[one] + size[other] - shared)
+        clash &= (one < other) & np.isin(one, members)  # each pair belongs to the square of its better one
+        better.append(one[clash])
+        worse.append(other[clash])
+    return np.concatenate(better), np.concatenate(worse)
+
+
+def _squares(middle: Points, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Indices of what has its middle in the same square of the picture."""
+    place = np.clip(middle, 0, np.array(shape) - 1).astype(np.int64) // _SQUARE
+    key = place[:, 0] * (shape[1] // _SQUARE + 1) + place[:, 1]
+    order = np.argsort(key, kind="stable")
+    yield from (part for part in np.split(order, np.flatnonzero(np.diff(key[order])) + 1) if len(part))
+
+
+def _reach(low: Points, high: Points, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel ``(2,)`` that any of some outlines may hold, with their bounds."""
+    if max(shape) <= _SQUARE:
+        return np.zeros(2, np.int64), np.array(shape) - 1
+    first = np.clip(np.floor(low.min(axis=0)) - 1, 0, np.array(shape) - 1).astype(np.int64)
+    last = np.clip(np.ceil(high.max(axis=0)) + 1, 0, np.array(shape) - 1).astype(np.int64)
+    return first, last
+
+
+def _shared(
+    outlines: Corners, empty: np.ndarray, low: Points, first: np.ndarray, last: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of masks and how many pixels of ``first`` … ``last`` they share; an ``empty`` one has the pixel ``low``."""
+    region = tuple(int(n) for n in last - first + 1)
+    whole, alone = np.flatnonzero(~empty), np.flatnonzero(empty)
+    voxel, owner = filled(outlines[whole] - first, region)
+    place = (low[alone] - first).astype(np.int64)
+    voxel = np.concatenate([voxel, np.ravel_multi_index((place[:, 0], place[:, 1]), region)])
+    owner = np.concatenate([whole[owner], alone])
+    table = csr_array((np.ones(len(voxel), np.int32), (owner, voxel)), shape=(len(outlines), int(np.prod(region))))
     shared = (table @ table.T).tocoo()
-    clash = shared.data > iou * (size[shared.row] + size[shared.col] - shared.data)
-    clash &= shared.row < shared.col
-    return shared.row[clash], shared.col[clash]
+    return shared.row, shared.col, shared.data
 
 
 def _survivors(count: int, better: np.ndarray, worse: np.ndarray) -> np.ndarray:

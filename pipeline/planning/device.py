@@ -33,7 +33,7 @@ def find_device(name: str) -> Device:
     """The device of a setting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Memory counts in whole GiB, as built in."""
     import torch
 
-    from pipeline.training.precision import computes_bf16
+    from pipeline.devices import computes_bf16
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):

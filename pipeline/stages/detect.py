@@ -17,6 +17,7 @@ from pipeline.stages.dicom_out import DICOM_FORMATS, DicomOut
 from pipeline.stages.experiment import volumes_below
 from pipeline.stages.export import Exported, check_formats, export
 from pipeline.stages.ingest import ingest_archive
+from pipeline.stages.levels import nearest_levels, without_pixel_size
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, resolve
 from pipeline.volumes import Volume
 
@@ -27,7 +28,8 @@ class DetectSummary:
 
     ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
-    not read it; ``unfinished`` maps a scan to why it has no result yet. ``threshold``: detections below it are not
+    not read it; ``levels`` maps a level of a slide to why another one was taken; ``unfinished`` maps a scan to why it
+    has no result yet. ``threshold``: detections below it are not
     exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``. ``windows``
     of all ``scans``, ``windows_skipped`` those that were background and not given to the network.
     """
@@ -45,6 +47,7 @@ class DetectSummary:
     not_written: dict[str, str] = field(default_factory=dict)
     windows: int = 0
     windows_skipped: int = 0
+    levels: dict[str, str] = field(default_factory=dict)
 
     def fullest_overlay(self) -> Path | None:
         """The picture of the scan with most detections."""
@@ -65,6 +68,7 @@ class DetectSummary:
                 "done_before": self.done_before,
                 "quarantined": len(self.quarantined),
                 "unsuited": len(self.unsuited),
+                "levels": len(self.levels),
                 "unfinished": len(self.unfinished),
                 "windows": self.windows,
                 "windows_skipped": self.windows_skipped,
@@ -72,6 +76,7 @@ class DetectSummary:
             "scans": list(self.scans),
             "quarantined": self.quarantined,
             "unsuited": self.unsuited,
+            "levels": self.levels,
             "unfinished": self.unfinished,
             "not_written": self.not_written,
         }
@@ -79,13 +84,14 @@ class DetectSummary:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """All that is known before the first scan is looked at; ``unsuited`` as in `DetectSummary`."""
+    """All that is known before the first scan is looked at; ``unsuited`` and ``levels`` as in `DetectSummary`."""
 
     record: VersionRecord
     bundle: Bundle
     ingested: IngestSummary
     volumes: tuple[Volume, ...]
     unsuited: dict[str, str]
+    levels: dict[str, str]
     run: DetectionRun
 
 
@@ -135,9 +141,10 @@ def prepare_detection(
     bundle = Bundle.load(record.bundle_folder)
     ingested = ingest_archive(archive, settings, progress)
     volumes, left_out = suited(bundle.config, volumes_below(ingested.root, settings))
+    volumes, levels = nearest_levels(bundle.config, volumes)
     ids = [volume.volume_id for volume in volumes]
     run = begin_run(_model(record), bundle.config.digest(), ids, settings, only_failed)
-    return Prepared(record, bundle, ingested, tuple(volumes), left_out, run)
+    return Prepared(record, bundle, ingested, tuple(volumes), left_out, levels, run)
 
 
 def detect_here(prepared: Prepared, settings: Settings, progress: Progress | None = None) -> None:
@@ -161,9 +168,7 @@ def finish_detection(
     done = end_run(prepared.run, settings)
     with DicomOut(record, settings) if set(formats) & set(DICOM_FORMATS) else nullcontext() as dicom:
         exported = export(volumes, done.results, bundle, _model(record), out, progress, formats, dicom)
-    summary = _summary(
-        record.spec, bundle.threshold, out, prepared.ingested, done, exported, prepared.unsuited, volumes
-    )
+    summary = _summary(prepared, out, done, exported)
     exported.write_summary(summary.to_json())
     return summary
 
@@ -174,7 +179,10 @@ def _model(record: VersionRecord) -> str:
 
 def suited(config: ExperimentConfig, volumes: Sequence[Volume]) -> tuple[list[Volume], dict[str, str]]:
     """The volumes that an experiment's network reads, and why it does not read the others."""
-    reasons = {volume.volume_id: unsuited(config.data, volume.grid.dims, volume.modality) for volume in volumes}
+    reasons = {
+        volume.volume_id: unsuited(config.data, volume.grid.dims, volume.modality) or without_pixel_size(config, volume)
+        for volume in volumes
+    }
     fit = [volume for volume in volumes if not reasons[volume.volume_id]]
     return fit, {volume.name: reasons[volume.volume_id] for volume in volumes if reasons[volume.volume_id]}
 
@@ -188,16 +196,8 @@ def unsuited(data: DataConfig, dims: int, modality: str) -> str:
     return ""
 
 
-def _summary(
-    model: str,
-    threshold: float,
-    out: Path,
-    ingested: IngestSummary,
-    done: ArchiveSummary,
-    exported: Exported,
-    unsuited: dict[str, str],
-    volumes: Sequence[Volume],
-) -> DetectSummary:
+def _summary(prepared: Prepared, out: Path, done: ArchiveSummary, exported: Exported) -> DetectSummary:
+    ingested, volumes = prepared.ingested, prepared.volumes
     paths: dict[str, str] = {}
     for file in ingested.files:
         for volume_id in file.volume_ids if file.kind == "image" else ():
@@ -211,15 +211,15 @@ def _summary(
     quarantined = {file.path: file.reason for file in ingested.files if file.outcome == "quarantined"}
     quarantined |= {names[volume_id]: reason for volume_id, reason in done.quarantined.items()}
     return DetectSummary(
-        model=model,
-        threshold=threshold,
+        model=prepared.record.spec,
+        threshold=prepared.bundle.threshold,
         out=out,
         scans=scans,
         detections=sum(exported.counts.values()),
         detected_now=done.detected_now,
         done_before=done.done_before,
         quarantined=quarantined,
-        unsuited=unsuited,
+        unsuited=prepared.unsuited,
         unfinished={names[volume_id]: reason for volume_id, reason in done.unfinished.items()},
         not_written={
             f"{names[key.partition(': ')[0]]}: {key.partition(': ')[2]}": reason
@@ -227,4 +227,5 @@ def _summary(
         },
         windows=done.windows,
         windows_skipped=done.background,
+        levels=prepared.levels,
     )

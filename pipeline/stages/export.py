@@ -1,10 +1,9 @@
 """Results of detection → the files that people and other programs read."""
 
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -13,14 +12,15 @@ import pandas as pd
 
 from pipeline.detections import Detections
 from pipeline.detections.coco import to_coco
-from pipeline.detections.geojson import to_geojson
+from pipeline.detections.geojson import write_geojson
+from pipeline.detections.label_tiff import write_label_tiff
 from pipeline.detections.markups import to_markups
-from pipeline.detections.outlines import label_map
 from pipeline.detections.table import columns, from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
 from pipeline.errors import ConfigError, SourceError
 from pipeline.progress import Progress
 from pipeline.reporting.overlay import overlay_png
+from pipeline.reporting.overview import needs_overview, overview_png
 from pipeline.stages.dicom_out import DICOM_FORMATS, DicomFormat, DicomOut
 from pipeline.volumes import Volume
 
@@ -158,11 +158,16 @@ def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Pat
     if detections.outlines is None:
         labels.unlink(missing_ok=True)
     else:
-        _write(labels, _tiff(detections))
-    _write(geojson, json.dumps(to_geojson(detections)).encode())
+        _write_by(labels, lambda part: write_label_tiff(part, detections))
+    _write_by(geojson, lambda part: write_geojson(part, detections))
+    _write(overlay, _overlay(volume, detections, bundle))
+
+
+def _overlay(volume: Volume, detections: Detections, bundle: Bundle) -> bytes:
     intensity = bundle.config.preprocessing.intensity
-    picture = overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
-    _write(overlay, picture)
+    if needs_overview(volume.grid.shape):
+        return overview_png(volume.array, detections, bundle.threshold, intensity)
+    return overlay_png(volume.array[...], None, detections, bundle.threshold, intensity=intensity)
 
 
 def _export_more(
@@ -195,22 +200,18 @@ def _object(name: str, volume: Volume, detections: Detections, dicom: DicomOut |
     return dicom.make(cast(DicomFormat, name), volume, detections)
 
 
-def _tiff(detections: Detections) -> bytes:
-    """The label map as TIFF: rows run along ``j``; value ``n`` is the n-th detection of the table of this scan."""
-    import tifffile
-
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, label_map(detections).T.astype("uint32"), compression="zlib")
-    return buffer.getvalue()
-
-
 def _newer(made: Path, source: Path) -> bool:
     return made.is_file() and made.stat().st_mtime_ns > source.stat().st_mtime_ns
 
 
 def _write(path: Path, content: bytes) -> None:
     """The whole file or none."""
+    _write_by(path, lambda part: part.write_bytes(content))
+
+
+def _write_by(path: Path, write: Callable[[Path], object]) -> None:
+    """As `_write`; ``write`` is given where to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
+    write(part)
     part.replace(path)

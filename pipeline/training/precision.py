@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from pipeline.devices import computes_bf16
 from pipeline.errors import ConfigError
 
 # Measured on crc/dsb/lidc (avx512_bf16), on first weights and after 6 and 12 steps: cosines 0.990 … 1.000, the least
@@ -52,13 +53,6 @@ def choose_precision(
     passes = cosine >= LEAST_COSINE and difference <= MOST_LOSS_DIFFERENCE  # false for what is not a number
     reason = f"gradient of bf16 to that of 32 bits: cosine {cosine:.4f}, loss differs by {difference:.1%}"
     return Precision("bf16" if passes else "32", reason, cosine, difference)
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether ``device`` has instructions for bf16; without them it is emulated, and slower than 32 bits."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _gradient(

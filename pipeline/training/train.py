@@ -17,10 +17,11 @@ from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.detectors.detector import Detector
 from pipeline.detectors.transfer import transfer
+from pipeline.devices import resolve_device
 from pipeline.errors import DatasetError
 from pipeline.evaluation.class_thresholds import choose_class_thresholds
 from pipeline.evaluation.evaluate import choose_threshold
-from pipeline.inference.detect import VolumeDetector, resolve_device, score_cases
+from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.training.diary import Diary, OnEpoch, epochs_in, history, write

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,11 @@ from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles
 from pipeline.config.transforms import PreprocessingConfig, Window
 from pipeline.errors import DatasetError
 from pipeline.geometry import Grid
+from pipeline.transforms.along import Along
 from pipeline.types import Image
+from pipeline.volumes.arrays import Voxels
+
+Region = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +29,7 @@ class Prepared:
 
 
 def prepare(
-    image: Image, grid: Grid, config: PreprocessingConfig, device: torch.device = torch.device("cpu")
+    image: Image | Voxels, grid: Grid, config: PreprocessingConfig, device: torch.device = torch.device("cpu")
 ) -> Prepared:
     """Reorient (3D: array axes nearest to R, A, S), resample, set the channels and scale the intensity.
 
@@ -38,12 +43,49 @@ def prepare(
         device: where it is done, and where the result lies.
     """
     target = network_grid(grid, config)
-    tensor = torch.from_numpy(np.array(image, dtype=np.float32)).to(device)  # a copy: stored volumes are read-only maps
-    tensor = _set_channels(tensor, config.channels)
+    if grid.dims == 2:
+        steps = along(grid, target)
+        return Prepared(prepare_region(needed(image, steps), steps, config, device), target)
+    tensor = _set_channels(_tensor(image, device), config.channels)
     if target is not grid:
         tensor = _resample(tensor, grid, target)
-    # MONAI's tensors carry their history along, at a cost for each thing done to them.
-    return Prepared(_scale(tensor, config).contiguous().as_subclass(torch.Tensor), target)
+    return Prepared(_plain(_scale(tensor, config)), target)
+
+
+def prepare_region(
+    image: Image | Voxels, steps: Sequence[Along], config: PreprocessingConfig, device: torch.device
+) -> torch.Tensor:
+    """A region of a picture: the same to the byte as in the whole, where the intensity is a window.
+
+    Args:
+        image: ``(channel, i, j)`` as stored, what is `needed`.
+        steps: for each axis, by `along`.
+        config: how to prepare.
+        device: where it is done, and where the result lies.
+    """
+    tensor = _set_channels(_tensor(image, device), config.channels)
+    for axis, step in enumerate(steps, start=1):
+        tensor = step.of_source(tensor, axis)
+    return _plain(_scale(tensor, config))
+
+
+def along(grid: Grid, target: Grid, region: Region | None = None) -> tuple[Along, ...]:
+    """How a ``region`` (slices) of a 2D ``target``, by default all of it, is made from ``grid``, axis by axis."""
+    wanted = region or tuple(slice(0, n) for n in target.shape)
+    if target is grid:
+        return tuple(Along(one) for one in wanted)
+    ratios = target.spacing / grid.spacing
+    return tuple(Along.of(n, float(ratio), one) for n, ratio, one in zip(grid.shape, ratios, wanted, strict=True))
+
+
+def needed(image: Image | Voxels, steps: Sequence[Along]) -> np.ndarray:
+    """What ``steps`` take of a picture ``(channel, i, j)``; no more of it is read."""
+    return np.asarray(image[(slice(None), *(step.source for step in steps))])
+
+
+def scaled(values: np.ndarray, config: PreprocessingConfig) -> torch.Tensor:
+    """Stored ``values`` ``(channel, n)`` as the network is given them, where the intensity is a window."""
+    return _scale(_set_channels(torch.from_numpy(values.astype(np.float32)), config.channels), config)
 
 
 def network_grid(grid: Grid, config: PreprocessingConfig) -> Grid:
@@ -76,6 +118,15 @@ def _nearest_to_ras(grid: Grid) -> Grid:
         shape[place] = grid.shape[axis]
     matrix[:3, :3], matrix[:3, 3] = columns, origin
     return Grid(tuple(shape), matrix, grid.unit)
+
+
+def _tensor(image: Image | Voxels, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.array(image, dtype=np.float32)).to(device)  # a copy: stored volumes are read-only maps
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    # MONAI's tensors carry their history along, at a cost for each thing done to them.
+    return tensor.contiguous().as_subclass(torch.Tensor)
 
 
 def _resample(tensor: torch.Tensor, source: Grid, target: Grid) -> torch.Tensor:

@@ -1,9 +1,11 @@
 import math
+from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cli.lines import comparison_lines, evaluation_lines, reason_lines
+from pipeline.cli.lines import comparison_lines, detect_lines, evaluation_lines, reason_lines
 from pipeline.evaluation.records import Comparison, Estimate, Evaluation, StratumDifference
+from pipeline.stages.detect import DetectSummary
 
 
 def evaluation() -> Evaluation:
@@ -88,4 +90,19 @@ def test_a_comparison_shows_what_could_have_been_seen_and_every_stratum_with_bot
         "    size large  f1  0.500 -> 0.600  difference +0.100 [+0.000, +0.200]  p = 0.400, adjusted 0.400"
         "  (9 patients, 40 objects)",
         "    stain PAS   f1  no difference exists  (1 patient, 0 objects)",
+    ]
+
+
+def test_levels_of_slides_that_were_left_aside_are_told_apart_from_scans_that_do_not_suit():
+    summary = DetectSummary(
+        *("cells/1", 0.5, Path("out"), ({"detections": 3},), 3, 1, 0),
+        quarantined={},
+        unsuited={"CT a": "the version reads 2D scans, this is 3D"},
+        unfinished={},
+        windows=10,
+        levels={"SM b": "level 0 is nearest", "SM c": "level 0 is nearest"},
+    )
+    assert detect_lines(summary)[1:] == [
+        "  not for this version: CT a: the version reads 2D scans, this is 3D",
+        "  other levels of slides: SM b and 1 more: level 0 is nearest",
     ]

@@ -2,9 +2,10 @@ import json
 import uuid
 
 import numpy as np
+import pytest
 
 from pipeline.detections import Detections
-from pipeline.detections.geojson import to_geojson
+from pipeline.detections.geojson import to_geojson, write_geojson
 from pipeline.geometry import Boxes, Grid
 
 
@@ -45,3 +46,12 @@ def test_features_are_json_and_keep_their_ids():
     ids = [feature["id"] for feature in first["features"]]
     assert len({uuid.UUID(one) for one in ids}) == 2
     assert [feature["properties"]["measurements"]["score"] for feature in first["features"]] == [0.9, 0.5]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_file_is_the_document(tmp_path, count):
+    grid = Grid.of_pixels((40, 40))
+    boxes = Boxes.around(np.array([[5.0, 5.0], [9.0, 30.0], [20.5, 3.25]])[:count], np.array([4.0, 4.0]), grid)
+    found = detections(boxes, [0.9, 0.5, 0.25][:count], [0, 1, 0][:count])
+    write_geojson(tmp_path / "a.geojson", found)
+    assert (tmp_path / "a.geojson").read_text() == json.dumps(to_geojson(found))

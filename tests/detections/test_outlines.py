@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.detections import Detections
+from pipeline.detections import Detections, label_tiff
+from pipeline.detections import outlines as outlines_
 from pipeline.detections.geojson import to_geojson
-from pipeline.detections.outlines import filled, label_map
+from pipeline.detections.label_tiff import write_label_tiff
+from pipeline.detections.outlines import areas, filled, label_map, label_strips
 from pipeline.detections.table import columns, from_frame, to_frame
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.annotations.geojson import read_geojson
@@ -134,3 +136,40 @@ def test_geojson_holds_the_outline_which_comes_back_as_the_same_mask(tmp_path):
     np.testing.assert_allclose(again.boxes.upper, found.boxes.upper, atol=1e-12)
     whole = pixels_inside(read.marks[0].points - 0.5, GRID.shape)
     assert len(whole) == (label_map(found) == 1).sum()
+
+
+def _many() -> Detections:
+    rng = np.random.default_rng(3)
+    outlines = stars(rng.uniform(-2, 33, (60, 2)), rng.choice([0.2, 1.0, 4.0], 60))
+    return detections(outlines)
+
+
+@pytest.mark.parametrize("height", [1, 3, 7, 20, 50])
+def test_strips_of_a_label_map_are_the_whole(height):
+    found = _many()
+    strips = list(label_strips(found, height))
+    assert [strip.shape[1] for strip in strips[:-1]] == [height] * (len(strips) - 1)
+    np.testing.assert_array_equal(np.concatenate(strips, axis=1), label_map(found))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 60])
+def test_areas_are_those_of_the_pixels(at_once, monkeypatch):
+    monkeypatch.setattr(outlines_, "_AT_ONCE", at_once)
+    found = _many()
+    _, owner = filled(found.outlines, GRID.shape)
+    np.testing.assert_array_equal(areas(found.outlines, GRID.shape), np.bincount(owner, minlength=60))
+
+
+def test_a_large_label_map_is_written_tile_by_tile_and_reads_the_same(tmp_path, monkeypatch):
+    import tifffile
+
+    found = _many()
+    write_label_tiff(tmp_path / "small.tif", found)
+    monkeypatch.setattr(label_tiff, "_PIXELS", 0)
+    monkeypatch.setattr(label_tiff, "_TILE", 16)
+    write_label_tiff(tmp_path / "large.tif", found)
+    with tifffile.TiffFile(tmp_path / "large.tif") as file:
+        assert file.is_bigtiff
+        assert file.pages[0].tile == (16, 16)
+    for name in ("small", "large"):
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / f"{name}.tif"), label_map(found).T)

@@ -85,7 +85,7 @@ def test_a_scan_of_background_alone_is_done_without_the_network():
 
 
 def test_the_network_is_asked_with_all_the_contrast_that_background_may_have():
-    dark, bright = (list(probes((50, 40), 3, end)) for end in (-1, 1))
+    dark, bright = (list(probes((50, 40), torch.tensor([[end, 0.9 * end]] * 3))) for end in (-1, 1))
     assert [tuple(one.shape) for one in dark] == [(3, 50, 40)] * 8
     assert (float(dark[0].min()), float(dark[1].max())) == pytest.approx((-1.0, -0.9))
     for below, above in zip(dark, bright, strict=True):

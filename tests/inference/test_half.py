@@ -52,38 +52,40 @@ def test_ninety_nine_of_a_hundred_are_enough():
     assert not agreement_of(found(places, scores), found(places, other), 0.5).holds
 
 
-def test_scans_are_done_twice_until_enough_was_compared_and_then_in_half():
-    asked = []
-
-    def whole():
-        asked.append("whole")
-        return found(np.arange(0, 1000, 10), np.full(100, 0.8))
-
-    def half():
-        asked.append("half")
-        return whole_scores
-
-    whole_scores = found(np.arange(0, 1000, 10), np.full(100, 0.81))
+def test_precision_is_settled_when_enough_was_compared():
     decided = HalfPrecision(0.5)
-    assert decided.detect(whole, half).scores[0] == 0.8
-    assert decided.detect(whole, half).scores[0] == 0.81
-    assert asked == ["whole", "half", "half"]
+    exact = found(np.arange(0, 1000, 10), np.full(100, 0.8))
+    assert not decided.settled
+    decided.compare(exact, found(np.arange(0, 1000, 10), np.full(100, 0.81)))
+    assert decided.settled
+    assert not decided.refused
 
 
 def test_scans_without_a_detection_are_not_done_twice_for_ever():
     decided = HalfPrecision(0.5)
     for _ in range(5):
         assert not decided.settled
-        decided.detect(lambda: found([], []), lambda: found([], []))
+        decided.compare(found([], []), found([], []))
     assert decided.settled
     assert not decided.refused
 
 
+def test_empty_parts_of_a_scan_settle_nothing():
+    decided = HalfPrecision(0.5)
+    for _ in range(10):
+        decided.compare(found([], []), found([], []), is_whole=False)
+    assert not decided.settled
+    for _ in range(5):
+        decided.compare(found([10], [0.8]), found([10], [0.8]), is_whole=False)
+    assert decided.settled
+
+
 def test_a_scan_that_disagrees_ends_half_precision_and_the_log_says_so(caplog):
     decided = HalfPrecision(0.5)
-    decided.detect(lambda: found([10], [0.8]), lambda: found([10], [0.6]))
+    decided.compare(found([10], [0.8]), found([10], [0.6]))
     assert "of 2 detections at or above the threshold 0 are the same in 32 bits" in caplog.text
-    assert decided.detect(lambda: found([10], [0.8]), lambda: pytest.fail("half")).scores.tolist() == [0.8]
+    assert decided.settled
+    assert decided.refused
 
 
 class Coarse(FindsMarks):

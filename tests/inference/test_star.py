@@ -19,6 +19,7 @@ from pipeline.evaluation import evaluate
 from pipeline.explanation.origin import find_origin
 from pipeline.explanation.scan import NetworkScan
 from pipeline.geometry import Grid
+from pipeline.inference import suppression
 from pipeline.inference.detect import VolumeDetector, detect_prepared, score_cases
 from pipeline.inference.suppression import suppress_outlines
 from tests.detections.test_outlines import stars
@@ -125,8 +126,10 @@ def by_the_classic_loop(outlines, shape, scores, iou):
     return kept
 
 
+@pytest.mark.parametrize("square", [4096, 7])
 @pytest.mark.parametrize("seed", range(8))
-def test_survivors_equal_those_of_the_classic_loop_over_masks(seed):
+def test_survivors_equal_those_of_the_classic_loop_over_masks(seed, square, monkeypatch):
+    monkeypatch.setattr(suppression, "_SQUARE", square)  # of a large picture, one square after the other
     rng = np.random.default_rng(seed)
     outlines = stars(rng.uniform(0, 40, (60, 2)), rng.uniform(1, 9, 60))
     scores = rng.choice([0.2, 0.5, 0.7, 0.9], 60)  # ties on purpose
