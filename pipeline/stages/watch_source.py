@@ -1,0 +1,151 @@
+"""What a watch looks at: a folder, a DICOMweb server, or the catalog. Each look takes in what has arrived whole."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.errors import SourceError
+from pipeline.progress import Progress
+from pipeline.settings import Settings
+from pipeline.sources.catalog import Catalog
+from pipeline.sources.identifiers import uid_digest
+from pipeline.sources.ingest import IngestSummary, ingest
+from pipeline.sources.network.dicomweb import Access, Study
+from pipeline.sources.network.mirror import mirror, mirror_folder
+from pipeline.sources.settling import Settling
+from pipeline.sources.walk import archive_root, fingerprint, sizes
+from pipeline.stages.ingest import is_address, source_folder
+
+CATALOG = "catalog"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """``ingested`` is there where anything was read; ``waiting`` counts files (of a server: studies) that arrive."""
+
+    ingested: IngestSummary | None = None
+    waiting: int = 0
+
+
+class WatchedSource(Protocol):
+    @property
+    def root(self) -> Path | None:
+        """The catalog's scans that are watched lie below; all where there is none."""
+
+    def look(self, progress: Progress | None = None) -> Arrival:
+        """Take into the catalog what has arrived since the last look."""
+
+
+class WholeCatalog:
+    """Whatever other commands ingest."""
+
+    root = None
+
+    def look(self, progress: Progress | None = None) -> Arrival:
+        return Arrival()
+
+
+class WatchedFolder:
+    """A folder that others fill. A look at which nothing has changed asks for names, sizes and times and no more."""
+
+    def __init__(self, root: Path, settings: Settings, settling: Settling) -> None:
+        self.root = archive_root(root)
+        self._settings, self._settling = settings, settling
+        self._taken = ""
+
+    def look(self, progress: Progress | None = None) -> Arrival:
+        """As `WatchedSource.look`.
+
+        Raises:
+            SourceError: there is nothing any more where files were.
+        """
+        now = fingerprint(self.root, self._settings.home)
+        if now == self._taken:
+            return Arrival()
+        fresh, waiting = self._count_fresh()
+        if fresh and fresh == waiting:
+            return Arrival(waiting=waiting)
+        ingested = ingest(self.root, self._settings, progress, settled=self._is_there)
+        self._taken = "" if waiting else now
+        if not waiting:
+            self._settling.forget_all()
+        return Arrival(ingested, waiting)
+
+    def _is_there(self, path: str, size: int, mtime_ns: int) -> bool:
+        return self._settling.has_settled(path, (size, mtime_ns))
+
+    def _count_fresh(self) -> tuple[int, int]:
+        """How many files are not as the catalog has them, and how many of these still arrive."""
+        with closing(Catalog.of(self._settings)) as catalog:
+            known = {(path, row.size, row.mtime_ns) for path, row in catalog.records(self.root).items()}
+        found = fresh = waiting = 0
+        for file in sizes(self.root, self._settings.home):
+            found += 1
+            if file not in known:
+                fresh += 1
+                waiting += not self._is_there(*file)
+        if known and not found:
+            # A network folder that is not mounted looks just so, and would take every result with it.
+            raise SourceError(
+                f"{self.root} is empty, and {len(known)} files were there before: is it mounted? If they are gone for "
+                "good, say so with cellscan ingest"
+            )
+        return fresh, waiting
+
+
+class WatchedServer:
+    """A DICOMweb server: studies that match. One that still grows there is fetched when it has stopped to."""
+
+    def __init__(self, address: str, where: Mapping[str, str], settings: Settings, settling: Settling) -> None:
+        self.root = mirror_folder(settings.home, address)
+        self._address, self._where = address, dict(where)
+        self._settings, self._settling = settings, settling
+        self._taken: dict[str, int | None] = {}
+        self._all_ingested = False
+
+    def look(self, progress: Progress | None = None) -> Arrival:
+        """As `WatchedSource.look`.
+
+        Raises:
+            SourceError: the server cannot be reached, or refuses.
+        """
+        listed: dict[str, int | None] = {}
+        waiting: list[str] = []
+
+        def wanted(study: Study) -> bool:
+            name = uid_digest(study.uid) or ""
+            listed[name] = study.instances
+            if study.instances is not None and self._taken.get(name) == study.instances:
+                return False
+            if self._settling.has_settled(name, study.instances):
+                return True
+            waiting.append(name)
+            return False
+
+        all_ingested, self._all_ingested = self._all_ingested, False
+        access = Access.from_environment()
+        mirrored = mirror(self._address, self._settings.home, access, self._where, progress, wanted)
+        ingested = None
+        if mirrored.fetched or mirrored.failed or not all_ingested:
+            ingested = replace(ingest(self.root, self._settings, progress), unfetched=mirrored.failed)
+        self._all_ingested = True
+        if not mirrored.failed:
+            self._taken = {name: count for name, count in listed.items() if name not in waiting}
+        return Arrival(ingested, len(waiting))
+
+
+def watched_source(source: str, where: Mapping[str, str], settings: Settings, settling: Settling) -> WatchedSource:
+    """What the user names: ``catalog``, an address, or a folder.
+
+    Raises:
+        SourceError: there is no such folder; conditions were given for something that is no server.
+    """
+    if is_address(source):
+        return WatchedServer(source, where, settings, settling)
+    if where:
+        raise SourceError("--where chooses studies of a DICOMweb server; here there is nothing to choose")
+    if source == CATALOG:
+        return WholeCatalog()
+    return WatchedFolder(source_folder(source, settings), settings, settling)
