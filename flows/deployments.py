@@ -43,6 +43,7 @@ class Deployment(BaseModel):
         "detect",
         "report",
         "scan_to_report",
+        "watch",
     ]
     description: str
     cron: str

@@ -42,8 +42,8 @@ def parse_shares(text: str) -> tuple[float, ...]:
         raise ConfigError(f"--shares takes shares of the data such as 0.05,0.25,1, got {text!r}") from error
 
 
-def parse_seconds(option: str, text: str) -> float:
-    """``90``, ``30s``, ``5m`` or ``1h`` → seconds.
+def parse_seconds(option: str, text: str, above: float | None = None) -> float:
+    """``90``, ``30s``, ``5m`` or ``1h`` → seconds, more than ``above`` of them.
 
     Raises:
         ConfigError: it is something else.
@@ -51,7 +51,10 @@ def parse_seconds(option: str, text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     if match is None:
         raise ConfigError(f"{option} takes a time such as 30s, 5m or 1h, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if above is not None and seconds <= above:
+        raise ConfigError(f"{option} takes a time above {above:g}, got {text}")
+    return seconds
 
 
 def _numbers(option: str, text: str, expected: str) -> tuple[int, ...]:

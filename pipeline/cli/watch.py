@@ -61,15 +61,15 @@ def watch(
 
             elsewhere = by_runner(settings, screen, verbose)
         options = WatchOptions(
-            every=parse_seconds("--every", every),
+            every=parse_seconds("--every", every, above=0),
             settle=parse_seconds("--settle", settle),
             where=conditions(where),
             rerun=rerun,
             formats=tuple(formats or ()),
             once=once,
         )
-        for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell started this with `&`
-            signal.signal(number, signal.default_int_handler)
+        for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell started this with `&`
+            signal.signal(ending, signal.default_int_handler)
         if not once:
             screen.note(f"watching {source} with {version}, every {every}; Ctrl-C ends it")
         try:
@@ -90,16 +90,16 @@ def _failure_line(failure: "Failure") -> str:
 
 
 def _round_lines(told: "Round") -> list[str]:
-    from pipeline.cli.lines import reason_lines
+    from pipeline.cli.lines import number, reason_lines
 
-    scans = f"{len(told.scans)} scans, {told.detections} detections"
+    scans = f"{number(len(told.scans), 'scan')}, {number(told.detections, 'detection')}"
     more = [
         f"now it is {told.model}, it was {told.was}" if told.was else "",
         "it works again" if told.recovered else "",
         f"{told.done_again} of the scans again" if told.done_again else "",
-        f"{told.withdrawn} results withdrawn, their files went or became another scan" if told.withdrawn else "",
-        f"{told.by_others} scans stay as another version did them" if told.was and told.by_others else "",
-        f"{told.left} scans left" if told.left else "",
+        f"{number(told.withdrawn, 'result')} withdrawn: files went, or became another scan" if told.withdrawn else "",
+        f"{number(told.by_others, 'scan')} left as another version did them" if told.was and told.by_others else "",
+        f"{number(told.left, 'scan')} to do" if told.left else "",
     ]
     head = "; ".join([f"{_now()} {told.model}: {scans}", *filter(None, more)])
     return [
