@@ -1,6 +1,5 @@
 """What the versions of one model have made of scans so far, from the ledger."""
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,7 @@ from pipeline.inference.ledger import State
 from pipeline.inference.ledger_tables import rows as t
 from pipeline.settings import Settings
 from pipeline.sources.catalog.engine import open_engine, reading
-
-_MODEL = re.compile(r"(?P<name>.+)/(?P<version>[^/]+)-[0-9a-f]{8}")
-_STARTER = "starter"
+from pipeline.starters.shelf import is_starter
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,8 @@ def standings(settings: Settings, model: str) -> dict[str, list[Standing]]:
         model: as in the ledger: ``cells/7-`` and 8 digits of its bundle's digest. Of a starter model only other
             releases are versions of the same.
     """
-    match = _MODEL.fullmatch(model)
-    assert match is not None, f"{model!r} is no model of the ledger"
-    same = f"{match['name']}/{match['version']}-" if match["name"] == _STARTER else f"{match['name']}/"
+    spec = spec_of(model)
+    same = f"{spec}-" if is_starter(spec) else f"{spec.rpartition('/')[0]}/"
     wanted = ("volume_id", "model", "config", "state", "reason", "result", "detections", "windows", "background")
     found: dict[str, list[Standing]] = defaultdict(list)
     engine = open_engine(settings.catalog_url)
@@ -65,7 +61,8 @@ def standings(settings: Settings, model: str) -> dict[str, list[Standing]]:
         query = sql.select(*(t.c[name] for name in wanted)).where(t.c.model.startswith(same, autoescape=True))
         with reading(engine) as connection:
             for volume_id, of, config, state, reason, result, *counts in connection.execute(query):
-                found[volume_id].append(Standing(of, config, state, reason, settings.detections / result, *counts))
+                if spec_of(of) == spec or not is_starter(spec):  # or `nuclei-2d-large` would be one of `nuclei-2d`
+                    found[volume_id].append(Standing(of, config, state, reason, settings.detections / result, *counts))
     finally:
         engine.dispose()
     return found
