@@ -50,39 +50,44 @@ def watch(
     One line is printed when something happened; with --json one JSON object a line.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
-        from pipeline.cli.numbers import parse_seconds
-        from pipeline.stages.watch import Failure
-        from pipeline.stages.watch import watch as rounds
-        from pipeline.stages.watch_round import WatchOptions
-
-        settings, elsewhere = Settings.from_environment(), None
-        if settings.runner.kind != "processes":
-            from pipeline.cli.flow import by_runner
-
-            elsewhere = by_runner(settings, screen, verbose)
-        options = WatchOptions(
-            every=parse_seconds("--every", every, above=0),
-            settle=parse_seconds("--settle", settle),
-            where=conditions(where),
-            rerun=rerun,
-            formats=tuple(formats or ()),
-            once=once,
-        )
         for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell started this with `&`
             signal.signal(ending, signal.default_int_handler)
-        if not once:
-            screen.note(f"watching {source} with {version}, every {every}; Ctrl-C ends it")
         try:
+            from pipeline.cli.numbers import parse_seconds
+            from pipeline.stages.watch import watch as rounds
+            from pipeline.stages.watch_round import WatchOptions
+
+            settings, elsewhere = Settings.from_environment(), None
+            if settings.runner.kind != "processes":
+                from pipeline.cli.flow import by_runner
+
+                elsewhere = by_runner(settings, screen, verbose)
+            options = WatchOptions(
+                every=parse_seconds("--every", every, above=0),
+                settle=parse_seconds("--settle", settle),
+                where=conditions(where),
+                rerun=rerun,
+                formats=tuple(formats or ()),
+                once=once,
+            )
+            if not once:
+                screen.note(f"watching {source} with {version}, every {every}; Ctrl-C ends it")
             for told in rounds(version, source, out, settings, options, screen.progress, elsewhere):
-                if isinstance(told, Failure):
-                    screen.note(_failure_line(told))
-                else:
-                    screen.say(*_round_lines(told))
-                screen.give_line(told)
+                _tell(screen, told)
         except KeyboardInterrupt:
             if once:
                 raise
             screen.note("stopped; the same command goes on from here")
+
+
+def _tell(screen: Screen, told: "Round | Failure") -> None:
+    from pipeline.stages.watch import Failure
+
+    if isinstance(told, Failure):
+        screen.note(_failure_line(told))
+    else:
+        screen.say(*_round_lines(told))
+    screen.give_line(told)
 
 
 def _failure_line(failure: "Failure") -> str:

@@ -191,7 +191,9 @@ class Watcher:
             volumes = catalog.volumes(ids=todo)
         run = begin_run(version.model, version.config, todo, self._settings)
         nothing = IngestSummary(self._source.root or self._settings.home, (), (), 0)
-        prepared = Prepared(version.record, version.bundle, nothing, tuple(volumes), {}, run)
+        prepared = Prepared(
+            record=version.record, bundle=version.bundle, ingested=nothing, volumes=tuple(volumes), unsuited={}, run=run
+        )
         if self._hand_out is None:
             detect_here(prepared, self._settings, progress)
         else:
