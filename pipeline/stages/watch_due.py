@@ -11,6 +11,8 @@ from pipeline.sources.catalog.found_scans import FoundScan
 from pipeline.stages.detect import suited, unsuited
 from pipeline.stages.watch_results import Made, Version
 
+CLOSED = ("done", "quarantined")
+
 
 @dataclass(frozen=True)
 class Due:
@@ -70,4 +72,4 @@ class Suitable:
 
 def _is_closed(made: Made, version: Version, scan: FoundScan) -> bool:
     states = [one.state for one in made.get(scan.volume_id, ()) if version.made(one)]
-    return bool(states) and states[0] in ("done", "quarantined")
+    return bool(states) and states[0] in CLOSED

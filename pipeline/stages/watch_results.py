@@ -62,12 +62,25 @@ class Version:
 
 @dataclass(frozen=True)
 class Row:
-    """One scan, and what stands of it; `None` where nobody has done it. ``reason``: why it was not done."""
+    """One scan: the result that counts, and what the present version made of it; `None` where there is neither."""
 
     scan: FoundScan
     standing: Standing | None
-    reason: str
-    state: Literal["done", "quarantined", "unsuited", "waiting"]
+    mine: Standing | None
+    unsuited: str = ""
+
+    @property
+    def state(self) -> Literal["done", "quarantined", "unsuited", "waiting"]:
+        if self.standing:
+            return "done"
+        if self.unsuited:
+            return "unsuited"
+        return "quarantined" if self.mine and self.mine.state == "quarantined" else "waiting"
+
+    @property
+    def reason(self) -> str:
+        """Why the present version did not do it; empty where it did, or where nobody has tried."""
+        return self.unsuited or (self.mine.reason if self.mine else "")
 
     @property
     def result(self) -> Path:
@@ -82,14 +95,8 @@ def rows_of(scans: Iterable[FoundScan], made: Made, version: Version, unsuited: 
 
 def _row(scan: FoundScan, made: Sequence[Standing], version: Version, unsuited: str) -> Row:
     done = [one for one in made if one.state == "done"]
-    if done:
-        return Row(scan, max(done, key=lambda one: (version.made(one), one.order)), "", "done")
-    mine = next((one for one in made if version.made(one)), None)
-    if unsuited:
-        return Row(scan, None, unsuited, "unsuited")
-    if mine is None or mine.state != "quarantined":
-        return Row(scan, None, "" if mine is None else mine.reason, "waiting")
-    return Row(scan, None, mine.reason, "quarantined")
+    counting = max(done, key=lambda one: (version.made(one), one.order), default=None)
+    return Row(scan, counting, next((one for one in made if version.made(one)), None), unsuited)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pipeline.sources.catalog.found_scans import found_scans, mark
 from pipeline.sources.ingest import IngestSummary
 from pipeline.sources.settling import Clock
 from pipeline.stages.detect import HandOut, Prepared, detect_here
-from pipeline.stages.watch_due import Suitable, due
+from pipeline.stages.watch_due import CLOSED, Suitable, due
 from pipeline.stages.watch_results import Made, Results, Version, rows_of
 from pipeline.stages.watch_source import Arrival, WatchedSource
 from pipeline.tracking.registry import named
@@ -158,11 +158,12 @@ class Watcher:
             made = self._made(version)
         rows = rows_of(scans, made, version, to_do.unsuited)
         written = self._results.bring_up_to_date(rows, version, progress)
-        left = len(to_do.fresh) + len(again) - len(todo)
         by_id = {row.scan.volume_id: row for row in rows}
         tried = [by_id[one] for one in todo]
-        now_done = [row for row in tried if row.standing is not None and version.made(row.standing)]
-        unfinished = {row.scan.name: row.reason or _NOT_DONE for row in tried if row.state == "waiting"}
+        now_done = [
+            row for row in tried if row.mine and row.mine.state == "done" and row.scan.volume_id in written.counts
+        ]
+        unfinished = [row for row in tried if row.mine is None or row.mine.state not in CLOSED]
         done = Round(
             model=version.record.spec,
             was="",
@@ -170,12 +171,12 @@ class Watcher:
             scans=tuple(self._results.entry(row.scan, written.counts[row.scan.volume_id]) for row in now_done),
             done_again=len({row.scan.volume_id for row in now_done} & set(to_do.by_others)),
             withdrawn=written.withdrawn,
-            quarantined={row.scan.name: row.reason for row in rows if row.state == "quarantined"},
-            unfinished=unfinished,
-            by_others=sum(row.standing is not None and not version.made(row.standing) for row in rows),
-            left=left,
+            quarantined={row.scan.name: row.reason for row in rows if row.mine and row.mine.state == "quarantined"},
+            unfinished={row.scan.name: row.reason or _NOT_DONE for row in unfinished},
+            by_others=sum(row.standing is not None and row.standing != row.mine for row in rows),
+            left=len(to_do.fresh) + len(again) - len(todo),
         )
-        return done, not left and len(now_done) + sum(row.state == "quarantined" for row in tried) == len(tried)
+        return done, not done.left and not unfinished
 
     def _made(self, version: Version) -> Made:
         """What is in the ledger, of which the results are still there."""
@@ -195,7 +196,8 @@ class Watcher:
             record=version.record, bundle=version.bundle, ingested=nothing, volumes=tuple(volumes), unsuited={}, run=run
         )
         if self._hand_out is None:
-            detect_here(prepared, self._settings, progress)
+            runner = replace(self._settings.runner, workers=min(self._settings.runner.workers, len(todo)))
+            detect_here(prepared, replace(self._settings, runner=runner), progress)
         else:
             self._hand_out(prepared)
         if len(todo) == self._portion:

@@ -218,6 +218,25 @@ def test_what_is_quarantined_is_told_once_and_a_new_champion_tries_it(crowned, p
     assert table(out)["/a"]["reason"] == "bad for cells/2"
 
 
+def test_what_a_new_champion_cannot_do_again_stays_as_it_was_and_is_left_alone(crowned, played, out):
+    enter(crowned, "/a")
+    played()
+    crown(crowned, 2)
+    tries = []
+
+    def bad(prepared):
+        tries.append(prepared)
+        with prepared.run.ledger(crowned) as ledger:
+            (claim,) = ledger.claim(prepared.run.volume_ids, prepared.run.began)
+            claim.fail("too bright")
+
+    told, _ = played(None, None, rerun=True, hand_out=bad)
+    assert [list(one.quarantined.values()) for one in told] == [["too bright"]]
+    row = table(out)["/a"]
+    assert (row["state"], row["version"], row["reason"], row["detections"]) == ("done", "cells/1", "too bright", "2")
+    assert (len(tries), in_folders(out, "cells-1", "cells-2")) == (1, [1, 0])
+
+
 def test_once_ends_when_nothing_is_left(crowned, played):
     enter(crowned, "/a")
     told, waited = played(None, once=True)
