@@ -55,6 +55,7 @@ def standings(settings: Settings, model: str) -> dict[str, list[Standing]]:
     same = f"{spec}-" if is_starter(spec) else f"{spec.rpartition('/')[0]}/"
     wanted = ("volume_id", "model", "config", "state", "reason", "result", "detections", "windows", "background")
     found: dict[str, list[Standing]] = defaultdict(list)
+    results = settings.detections
     engine = open_engine(settings.catalog_url)
     try:
         tables.make_tables(engine)
@@ -62,7 +63,7 @@ def standings(settings: Settings, model: str) -> dict[str, list[Standing]]:
         with reading(engine) as connection:
             for volume_id, of, config, state, reason, result, *counts in connection.execute(query):
                 if spec_of(of) == spec or not is_starter(spec):  # or `nuclei-2d-large` would be one of `nuclei-2d`
-                    found[volume_id].append(Standing(of, config, state, reason, settings.detections / result, *counts))
+                    found[volume_id].append(Standing(of, config, state, reason, results / result, *counts))
     finally:
         engine.dispose()
     return found

@@ -42,19 +42,15 @@ class Version:
 
     record: VersionRecord
     bundle: Bundle
+    model: str
+    config: str
 
     @classmethod
     def load(cls, settings: Settings, spec: str) -> "Version":
+        """Raise what `resolve` and `Bundle.load` do where there is no such version."""
         record = resolve(settings, spec)
-        return cls(record, Bundle.load(record.bundle_folder))
-
-    @property
-    def model(self) -> str:
-        return model_of(self.record)
-
-    @property
-    def config(self) -> str:
-        return self.bundle.config.digest()
+        bundle = Bundle.load(record.bundle_folder)
+        return cls(record, bundle, model_of(record), bundle.config.digest())
 
     def made(self, standing: Standing) -> bool:
         return (standing.model, standing.config) == (self.model, self.config)
