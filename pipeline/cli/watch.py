@@ -1,6 +1,7 @@
 """The command that detects on what newly arrives."""
 
 import signal
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,12 @@ def watch(
             )
             if not once:
                 screen.note(f"watching {source} with {version}, every {every}; Ctrl-C ends it")
-            for told in rounds(version, source, out, settings, options, screen.progress, elsewhere):
+
+            def pause(seconds: float) -> None:
+                screen.say()  # nothing, without a bar that would seem to move
+                time.sleep(seconds)
+
+            for told in rounds(version, source, out, settings, options, screen.progress, elsewhere, wait=pause):
                 _tell(screen, told)
         except KeyboardInterrupt:
             if once:

@@ -97,10 +97,18 @@ def _row(scan: FoundScan, made: Sequence[Standing], version: Version, unsuited: 
 
 @dataclass(frozen=True)
 class Written:
-    """``counts``: volume id → detections of each result in the folder; ``withdrawn`` results left it for good."""
+    """``counts``: volume id → detections of each result in the folder; ``before``: the results that were there."""
 
     counts: dict[str, int]
-    withdrawn: int
+    before: frozenset[str]
+
+    @property
+    def withdrawn(self) -> int:
+        """How many results left the folder for good."""
+        return len(self.before - self.counts.keys())
+
+    def __or__(self, other: "Written") -> "Written":
+        return Written(self.counts | other.counts, self.before | other.before)
 
 
 class Results:
@@ -115,52 +123,49 @@ class Results:
 
     def __init__(self, out: Path, root: Path | None, formats: Sequence[str], settings: Settings) -> None:
         self.out, self._root, self._formats, self._settings = out, root, tuple(formats), settings
-        self._before: set[str] = set()
 
     def folder(self, spec: str) -> Path:
         """Where the results of a version lie."""
         return self.out / re.sub(r"[^\w.-]", "-", spec)
 
-    def bring_up_to_date(self, rows: Sequence[Row], version: Version, progress: Progress | None = None) -> "Written":
+    def bring_up_to_date(self, rows: Sequence[Row], version: Version, progress: Progress | None = None) -> Written:
         """Write what is new, that of the present version first, and then remove what no longer counts."""
         counting: dict[tuple[str, str], list[Row]] = {(version.model, version.config): []}
         for row in rows:
             if row.standing:
                 counting.setdefault((row.standing.model, row.standing.config), []).append(row)
-        self._before = set()
-        counts: dict[str, int] = {}
+        written = Written({}, frozenset())
         for (model, config), theirs in counting.items():
-            counts |= self._write(model, config, theirs, version, progress)
-        written = {self.folder(spec_of(model)) for model, _ in counting}
+            written |= self._write(model, config, theirs, version, progress)
+        folders = {self.folder(spec_of(model)) for model, _ in counting}
         for stamp in self.out.glob("*/.model"):
-            if stamp.parent not in written and (left := _STAMP.fullmatch(stamp.read_text("utf-8"))):
-                self._write(left["model"], left["config"], [], version, progress)
-        self._write_table(rows, counts)
-        return Written(counts, len(self._before - counts.keys()))
+            if stamp.parent not in folders and (left := _STAMP.fullmatch(stamp.read_text("utf-8"))):
+                written |= self._write(left["model"], left["config"], [], version, progress)
+        self._write_table(rows, written.counts)
+        return written
 
     def _write(
         self, model: str, config: str, rows: Sequence[Row], version: Version, progress: Progress | None
-    ) -> dict[str, int]:
-        """Bring the folder of one version up to date; the detections of its scans."""
+    ) -> Written:
+        """Bring the folder of one version up to date."""
         folder, stamp = self.folder(spec_of(model)), f"{model} {config}"
         mine = {row.scan.volume_id: row for row in rows}
         before = exported_before(folder, stamp, self._formats)
         stay = before.only(mine) if before else None
-        kept = stay.counts if stay else {}
-        self._before |= before.counts.keys() if before else set()
+        kept, former = (stay.counts if stay else {}), frozenset(before.counts if before else ())
         new = {one: row.result for one, row in mine.items() if one not in kept and row.result.is_file()}
-        if before is not None and not new and len(kept) == len(before.counts):
-            return kept
+        if before is not None and not new and len(kept) == len(former):
+            return Written(kept, former)
         author = version if (version.model, version.config) == (model, config) else self._load(model, config)
         if author is None:
-            return {}  # deleted meanwhile: what it left stays as it is, and the table says whose it is
+            return Written({}, frozenset())  # deleted meanwhile: what it left stays, and the table says whose it is
         with closing(Catalog.of(self._settings)) as catalog:
             volumes = catalog.volumes(ids=new)
         needs_dicom = set(self._formats) & set(DICOM_FORMATS)
         with DicomOut(author.record, self._settings) if needs_dicom else nullcontext() as dicom:
             exported = export(volumes, new, author.bundle, stamp, folder, progress, self._formats, dicom, stay)
         exported.write_summary(self._summary(author, exported, mine, len(new)))
-        return exported.counts
+        return Written(exported.counts, former)
 
     def _summary(self, author: Version, exported: Exported, rows: Mapping[str, Row], new: int) -> dict[str, object]:
         """As `cellscan detect` leaves it, of the scans that this version has done."""

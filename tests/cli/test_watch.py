@@ -29,7 +29,7 @@ def stopped_by(monkeypatch, tmp_path, handlers):
     """``stopped_by(number)``: a watch that tells of a round and a failure, and is then sent this signal."""
 
     def send(number):
-        def rounds(*_):
+        def rounds(*_, **__):
             scan = {"volume_id": "1a2b", "name": "CT 1a2b 4x4x4", "path": "a.dcm", "detections": 3}
             yield Round("cells/8", "cells/7", tmp_path / "out", (scan,), quarantined={"b.png": "cut"}, by_others=5)
             yield Failure("the server is away", "SourceError", 60)

@@ -115,6 +115,18 @@ def test_version_that_is_not_an_alias_stays_and_redoes_nothing(crowned, played, 
     assert told == []
 
 
+def test_deleted_version_leaves_what_it_did_and_the_table_says_whose_it_is(crowned, played, out):
+    enter(crowned, "/a")
+    played()
+    crown(crowned, 2)
+    connect(crowned).delete_model_version("cells", "1")
+    enter(crowned, "/b")
+    told, _ = played()
+    assert paths(told) == [["/b"]]
+    assert {path: row["version"] for path, row in table(out).items()} == {"/a": "cells/1", "/b": "cells/2"}
+    assert in_folders(out, "cells-1", "cells-2") == [1, 1]
+
+
 def test_failure_is_told_once_and_tried_again_after_growing_pauses(crowned, played):
     connect(crowned).delete_registered_model_alias("cells", "champion")
     enter(crowned, "/a")
