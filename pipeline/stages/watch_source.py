@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from pipeline.errors import SourceError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
+from pipeline.sources.finding import Settled
 from pipeline.sources.identifiers import uid_digest
 from pipeline.sources.ingest import IngestSummary, ingest
 from pipeline.sources.network.dicomweb import Access, Study
@@ -96,7 +98,10 @@ class WatchedFolder:
 
 
 class WatchedServer:
-    """A DICOMweb server: studies that match. One that still grows there is fetched when it has stopped to."""
+    """A DICOMweb server: studies that match. One that still grows there is fetched when it has stopped to.
+
+    A study is ingested when all of it is here: of a series, half would pass for a smaller scan.
+    """
 
     def __init__(self, address: str, where: Mapping[str, str], settings: Settings, settling: Settling) -> None:
         self.root = mirror_folder(settings.home, address)
@@ -112,28 +117,45 @@ class WatchedServer:
             SourceError: the server cannot be reached, or refuses.
         """
         listed: dict[str, int | None] = {}
-        waiting: list[str] = []
+        wanted: set[str] = set()
 
-        def wanted(study: Study) -> bool:
+        def is_wanted(study: Study) -> bool:
             name = uid_digest(study.uid) or ""
             listed[name] = study.instances
             if study.instances is not None and self._taken.get(name) == study.instances:
                 return False
             if self._settling.has_settled(name, study.instances):
-                return True
-            waiting.append(name)
-            return False
+                wanted.add(name)
+            return name in wanted
 
         all_ingested, self._all_ingested = self._all_ingested, False
         access = Access.from_environment()
-        mirrored = mirror(self._address, self._settings.home, access, self._where, progress, wanted)
+        mirrored = mirror(self._address, self._settings.home, access, self._where, progress, is_wanted)
+        waiting = {name: count for name, count in listed.items() if name not in {*wanted, *self._same(listed)}}
+        partly = {**waiting, **({name: listed[name] for name in wanted} if mirrored.failed else {})}
         ingested = None
         if mirrored.fetched or mirrored.failed or not all_ingested:
-            ingested = replace(ingest(self.root, self._settings, progress), unfetched=mirrored.failed)
+            settled = self._whole_but(partly)
+            ingested = ingest(self.root, self._settings, progress, settled=settled)
+            ingested = replace(ingested, unfetched=mirrored.failed)
         self._all_ingested = True
         if not mirrored.failed:
             self._taken = {name: count for name, count in listed.items() if name not in waiting}
         return Arrival(ingested, len(waiting))
+
+    def _same(self, listed: Mapping[str, int | None]) -> set[str]:
+        """Studies of which as much is here as the server had, and has."""
+        return {name for name, count in listed.items() if count is not None and self._taken.get(name) == count}
+
+    def _whole_but(self, studies: Mapping[str, int | None]) -> Settled:
+        """Everything has settled, but studies of which less is here than the server counts."""
+
+        @cache
+        def is_whole(study: str) -> bool:
+            count = studies.get(study)
+            return count is None or sum(1 for _ in (self.root / study).glob("*/*.dcm")) >= count
+
+        return lambda path, size, mtime_ns: is_whole(Path(path).relative_to(self.root).parts[0])
 
 
 def watched_source(source: str, where: Mapping[str, str], settings: Settings, settling: Settling) -> WatchedSource:

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline.inference.standing import standings
+from pipeline.sources.network.dicomweb import Access
+from pipeline.sources.network.mirror import mirror
 from pipeline.stages import watch_source
 from pipeline.stages.detect import detect_archive
 from pipeline.stages.watch import Failure
@@ -191,6 +193,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.studies: dict[str, list[bytes]] = {}
         self.refuses = False
+        self.gone: set[int] = set()
         self.asked: list[str] = []
 
     @property
@@ -210,10 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(401, b"")
         studies = self.server.studies
         if len(way) == 6:
-            part = (
-                b"--limit\r\nContent-Type: application/dicom\r\n\r\n" + studies[way[1]][int(way[5])] + b"\r\n--limit--"
-            )
-            return self._answer(200, part, 'multipart/related; type="application/dicom"; boundary=limit')
+            number = int(way[5])
+            if number in self.server.gone:
+                return self._answer(404, b"")
+            return self._answer(200, studies[way[1]][number], "application/dicom")
         if parse_qs(parts.query)["offset"] != ["0"]:
             return self._answer(204, b"")
         listed = {
@@ -270,3 +273,20 @@ def test_server_that_refuses_is_a_failure_that_passes(played, server):
     )  # fmt: skip
     assert [getattr(one, "kind", "done") for one in told] == ["done", "SourceError", "done"]
     assert told[2].recovered
+
+
+def test_study_of_which_an_instance_cannot_be_fetched_is_told_once_and_waits_until_it_is_whole(played, server):
+    server.studies["1.2.3"] = list(instances(12))
+    server.gone = {11}
+    told, _ = played("volumes/1", None, server.gone.clear, None, source=server.address)
+    assert [list(one.unfetched.values()) for one in told] == [[1], []]
+    assert names(told) == [[], ["20x18x12"]]
+
+
+def test_study_that_was_partly_fetched_by_a_run_that_was_killed_is_not_detected_on(crowned, played, server):
+    whole = list(instances(12))
+    server.studies["1.2.3"] = whole[:8]
+    mirror(server.address, crowned.home, Access())
+    server.studies["1.2.3"] = whole
+    told, _ = played("volumes/1", None, None, source=server.address, settle=30)
+    assert names(told) == [["20x18x12"]]
