@@ -118,6 +118,7 @@ def _round_row(done: "Round") -> dict[str, object]:
         "scans": len(done.scans),
         "detections": done.detections,
         "done again": done.done_again,
+        "done before": done.done_before,
         "withdrawn": done.withdrawn,
         "quarantined": len(done.quarantined),
         "not done yet": len(done.unfinished),

@@ -108,6 +108,7 @@ def _round_lines(told: "Round") -> list[str]:
         f"now it is {told.model}, it was {told.was}" if told.was else "",
         "it works again" if told.recovered else "",
         f"{told.done_again} of the scans again" if told.done_again else "",
+        f"{number(told.done_before, 'scan')} done before, written now" if told.done_before else "",
         f"{number(told.withdrawn, 'result')} withdrawn: files went, or became another scan" if told.withdrawn else "",
         f"{number(told.by_others, 'scan')} left as another version did them" if told.was and told.by_others else "",
         f"{number(told.left, 'scan')} to do" if told.left else "",

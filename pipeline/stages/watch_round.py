@@ -46,10 +46,11 @@ class Round:
     """What happened in one round.
 
     ``was`` is the version of the round before, where that was another one. ``scans`` were detected on in this round, as
-    in `DetectSummary`; ``done_again`` of them an earlier version had done. ``withdrawn`` results left ``out``, as the
-    files of their scans went or became another scan. ``quarantined`` and ``unfinished`` tell what was not told before:
-    file or scan → reason. ``left`` scans are for the next round; ``waiting`` files (or studies) still arrive;
-    ``by_others`` scans are left as another version did them. ``recovered``: the round before had failed.
+    in `DetectSummary`; ``done_again`` of them an earlier version had done. ``done_before``: results that were written
+    for scans which were detected on before, by a round that was stopped or by another command. ``withdrawn`` results
+    left ``out``, as the files of their scans went or became another scan. ``quarantined`` and ``unfinished`` tell what
+    was not told before: file or scan → reason. ``left`` scans are for the next round; ``waiting`` files (or studies)
+    still arrive; ``by_others`` scans are left as another version did them. ``recovered``: the round before had failed.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Round:
     out: Path
     scans: tuple[dict[str, object], ...] = ()
     done_again: int = 0
+    done_before: int = 0
     withdrawn: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
@@ -68,7 +70,15 @@ class Round:
 
     @property
     def is_news(self) -> bool:
-        told = (self.was, self.scans, self.withdrawn, self.quarantined, self.unfinished, self.unfetched)
+        told = (
+            self.was,
+            self.scans,
+            self.done_before,
+            self.withdrawn,
+            self.quarantined,
+            self.unfinished,
+            self.unfetched,
+        )
         return self.recovered or any(told)
 
     @property
@@ -170,6 +180,7 @@ class Watcher:
             out=self._results.folder(version.record.spec),
             scans=tuple(self._results.entry(row.scan, written.counts[row.scan.volume_id]) for row in now_done),
             done_again=len({row.scan.volume_id for row in now_done} & set(to_do.by_others)),
+            done_before=len(written.counts.keys() - written.before - {row.scan.volume_id for row in now_done}),
             withdrawn=written.withdrawn,
             quarantined={row.scan.name: row.reason for row in rows if row.mine and row.mine.state == "quarantined"},
             unfinished={row.scan.name: row.reason or _NOT_DONE for row in unfinished},
