@@ -1,7 +1,7 @@
 """What still arrives: a file that is being copied, a study that is being sent, changes from one look to the next."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 
 Clock = Callable[[], float]
 
@@ -29,6 +29,6 @@ class Settling:
             self._since[name] = known = (state, now)
         return now - known[1] >= self._seconds
 
-    def forget_all(self) -> None:
-        """Nothing is waited for any more."""
-        self._since.clear()
+    def keep(self, names: Container[str]) -> None:
+        """Forget all but these: what has come need not be remembered."""
+        self._since = {name: seen for name, seen in self._since.items() if name in names}

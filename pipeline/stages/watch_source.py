@@ -66,28 +66,29 @@ class WatchedFolder:
         now = fingerprint(self.root, self._settings.home)
         if now == self._taken:
             return Arrival()
-        fresh, waiting = self._count_fresh()
+        fresh, waiting = self._fresh()
         if fresh and fresh == waiting:
-            return Arrival(waiting=waiting)
+            return Arrival(waiting=len(waiting))
         ingested = ingest(self.root, self._settings, progress, settled=self._is_there)
         self._taken = "" if waiting else now
-        if not waiting:
-            self._settling.forget_all()
-        return Arrival(ingested, waiting)
+        self._settling.keep(fresh - {f"{self.root}/{file.path}" for file in ingested.files})
+        return Arrival(ingested, len(waiting))
 
     def _is_there(self, path: str, size: int, mtime_ns: int) -> bool:
         return self._settling.has_settled(path, (size, mtime_ns))
 
-    def _count_fresh(self) -> tuple[int, int]:
-        """How many files are not as the catalog has them, and how many of these still arrive."""
+    def _fresh(self) -> tuple[set[str], set[str]]:
+        """The files that are not as the catalog has them, and those of them that still arrive."""
         with closing(Catalog.of(self._settings)) as catalog:
             known = {(path, row.size, row.mtime_ns) for path, row in catalog.records(self.root).items()}
-        found = fresh = waiting = 0
+        found = 0
+        fresh, waiting = set(), set()
         for file in sizes(self.root, self._settings.home):
             found += 1
             if file not in known:
-                fresh += 1
-                waiting += not self._is_there(*file)
+                fresh.add(file[0])
+                if not self._is_there(*file):
+                    waiting.add(file[0])
         if known and not found:
             # A network folder that is not mounted looks just so, and would take every result with it.
             raise SourceError(

@@ -21,6 +21,15 @@ def test_thing_has_settled_when_it_stayed_in_one_state_for_long_enough():
     assert told == [False, False, True, False, False, True, False]
 
 
+def test_what_is_not_kept_begins_anew():
+    now = [0.0]
+    settling = Settling(30, lambda: now[0])
+    assert not any(settling.has_settled(name, 1) for name in "ab")
+    settling.keep({"a"})
+    now[0] = 30
+    assert [settling.has_settled(name, 1) for name in "ab"] == [True, False]
+
+
 def test_without_a_time_to_wait_everything_has_settled():
     assert Settling(0, lambda: 7.0).has_settled("a", 1)
 
