@@ -3,7 +3,7 @@
 import base64
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.stages.detect import DetectSummary
     from pipeline.stages.train_group import TrainedGroup
     from pipeline.stages.transfer_curve import TransferCurve
+    from pipeline.stages.watch_round import Round
 
 
 def show_ingest(summary: "IngestSummary") -> None:
@@ -102,6 +103,26 @@ def show_detections(summary: "DetectSummary") -> None:
     picture = summary.fullest_overlay()
     if picture is not None:
         _picture(f"{key}-overlay", picture.read_bytes(), "The scan with most detections")
+
+
+def show_rounds(version: str, told: "Sequence[Round]") -> None:
+    """What each round of a watch did, by version; nothing where nothing had come."""
+    rows = [_round_row(one) for one in told]
+    if rows:
+        create_table_artifact(rows, key=_key("watch", version), description=f"{version}: what newly arrived")
+
+
+def _round_row(done: "Round") -> dict[str, object]:
+    return {
+        "version": done.model,
+        "scans": len(done.scans),
+        "detections": done.detections,
+        "done again": done.done_again,
+        "done before": done.done_before,
+        "withdrawn": done.withdrawn,
+        "quarantined": len(done.quarantined),
+        "not done yet": len(done.unfinished),
+    }
 
 
 def show_report(path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.artifacts import show_comparison
+from flows.events import tell_champion
 from flows.parameters import Version
 from flows.retry import tracked_stage
 from flows.surroundings import progress
@@ -29,6 +30,7 @@ def _promote(version: Version, force: bool, policy: Path | None) -> str:
     name, _, number = version.partition("/")
     asked = load_policy(policy) if policy else None
     decision = promote_version(name, number, Settings.from_environment(), force, progress(), asked)
+    tell_champion(name, decision)
     if decision.champion is None:
         raise ModelError(f"{version} was not promoted, and {name} has no champion: {decision.reason}")
     return f"{name}/{decision.champion}"

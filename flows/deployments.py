@@ -26,6 +26,16 @@ FOLDER = Path("configs/deployments")
 _FOR_PREFECT = "prefect.yaml"
 
 
+class Trigger(BaseModel):
+    """An event (of `flows.events`, or any other) that starts a run, beside the schedule; ``match`` says whose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["event"] = "event"
+    expect: list[str] = Field(min_length=1)
+    match: dict[str, str] = {}
+
+
 class Deployment(BaseModel):
     """One flow, when it runs, and with what."""
 
@@ -43,10 +53,12 @@ class Deployment(BaseModel):
         "detect",
         "report",
         "scan_to_report",
+        "watch",
     ]
     description: str
     cron: str
     timezone: str = "UTC"
+    triggers: list[Trigger] = []
     parameters: dict[str, Any]
 
 
@@ -69,6 +81,7 @@ def to_runner(deployment: Deployment) -> "RunnerDeployment":
         ConfigError: the flow does not take these parameters.
     """
     from prefect.deployments.runner import EntrypointType
+    from prefect.events import DeploymentEventTrigger
     from prefect.schedules import Cron
 
     flow = getattr(importlib.import_module(_module(deployment.flow)), deployment.flow)
@@ -82,6 +95,7 @@ def to_runner(deployment: Deployment) -> "RunnerDeployment":
         name=deployment.name,
         description=deployment.description,
         schedule=Cron(deployment.cron, timezone=deployment.timezone),
+        triggers=[DeploymentEventTrigger.model_validate(one.model_dump()) for one in deployment.triggers],
         parameters=deployment.parameters,
         concurrency_limit=1,
         entrypoint_type=EntrypointType.MODULE_PATH,

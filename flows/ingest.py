@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows.artifacts import show_ingest
+from flows.events import tell_arrival
 from flows.parameters import Archive
 from flows.retry import stage
 from flows.surroundings import progress
@@ -16,6 +17,7 @@ def _ingest(archive: Archive) -> dict[str, int]:
     settings = Settings.from_environment()
     summary = ingest_archive(archive, settings, progress())
     show_ingest(summary)
+    tell_arrival(summary)
     return summary.counts()
 
 

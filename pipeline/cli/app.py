@@ -15,6 +15,7 @@ from pipeline.cli.plan import plan
 from pipeline.cli.send import send
 from pipeline.cli.starters import starters
 from pipeline.cli.transfer_curve import transfer_curve
+from pipeline.cli.watch import watch
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed (the reason is shown), 2 wrong use, 3 where a command's --help says so."
 
@@ -57,6 +58,7 @@ app.command(rich_help_panel=_SCANS)(listen)
 app.command(rich_help_panel=_SCANS)(deidentify)
 app.add_typer(catalog, name="catalog", rich_help_panel=_SCANS)
 app.command(rich_help_panel=_SCANS)(archive.detect)
+app.command(rich_help_panel=_SCANS)(watch)
 app.command(rich_help_panel=_SCANS)(send)
 app.command(rich_help_panel=_MODELS)(starters)
 app.command(rich_help_panel=_MODELS)(plan)

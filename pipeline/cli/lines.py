@@ -92,7 +92,7 @@ def strata_lines(comparison: "Comparison") -> list[str]:
     width, wide = max(len(name) for name, _ in strata), max(len(one.metric) for _, one in strata)
     lines = [f"  by stratum, p adjusted for {tests} of them (Holm):"]
     for name, one in strata:
-        held = f"{_number(one.patients, 'patient')}, {_number(one.objects, 'object')}"
+        held = f"{number(one.patients, 'patient')}, {number(one.objects, 'object')}"
         if math.isnan(one.difference.value):
             lines.append(f"    {name:{width}}  {one.metric:{wide}}  no difference exists  ({held})")
             continue
@@ -121,7 +121,7 @@ def _counted(evaluation: "Evaluation") -> str:
     return f"{counts.get('cases', 0)} test cases with {counts.get('objects', 0)} objects"
 
 
-def _number(count: int, thing: str) -> str:
+def number(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 

@@ -118,6 +118,12 @@ class Screen:
         if self._as_json:
             print(json.dumps(plain(outcome), indent=1))
 
+    def give_line(self, outcome: Any) -> None:
+        """Print one of several outcomes as a line of JSON; only with ``as_json``."""
+        self._end_bar()
+        if self._as_json:
+            print(json.dumps(plain(outcome)), flush=True)
+
     def _end_bar(self) -> None:
         if self._bar is not None:
             self._bar.stop()

@@ -10,6 +10,9 @@ from pipeline.sources.opening import Opened, Openings
 from pipeline.sources.walk import FoundFile, holds_only, looked_into, walk
 from pipeline.volumes.store import VolumeStore
 
+Settled = Callable[[str, int, int], bool]
+"""Whether a file of this path, size and time of change is there whole, as far as can be told."""
+
 _SHUT = "its folder cannot be opened this time"
 # Files that may need another one: NIfTI pairs, and NRRD headers with data files.
 _HALVES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".nhdr", ".nrrd")
@@ -27,6 +30,8 @@ class Finding:
         reader: the reader with its options; what another one read is read again.
         store: what was ingested must still be there.
         openings: for archive files.
+        settled: asked about each file that is new or changed; one that still arrives is taken as not there yet, or as
+            it was known.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Finding:
         reader: str,
         store: VolumeStore,
         openings: Openings,
+        settled: Settled | None = None,
     ) -> None:
         self._root, self._known, self._reader = root, known, reader
         self._openings = openings
@@ -44,6 +50,9 @@ class Finding:
         self.opened = Opened()
         alike = {(path, row.size, row.mtime_ns) for path, row in known.items() if path not in self._fallen}
         self.files = {str(file.path): file for file in walk(root, leave_out, alike)}
+        self.arriving: dict[str, FoundFile] = {}
+        self.same: set[str] = set()
+        self.hold_back(path for path, file in self.files.items() if settled and _arrives(file, settled))
         self._closed = {path: self.files[path] for path in self._known_ones() if known[path].kind == "archive"}
         members = [path for path in known if self._archive_of(path) is not None or self._is_shut(path)]
         self.same = {*self._known_ones(), *members}
@@ -60,6 +69,14 @@ class Finding:
         """Take files off those that stay as they are; their archive files are opened for it."""
         self.same -= set(paths)
         self.reach(paths)
+
+    def hold_back(self, paths: Iterable[str]) -> None:
+        """Take files as not there yet; those that were known before, as they were."""
+        for path in list(paths):
+            self.arriving[path] = self.files.pop(path)
+            if path in self._known:
+                self.files[path] = self._placeholder(path)
+                self.same.add(path)
 
     def directories(self) -> set[str]:
         """Unchanged DICOMDIR files: what they name may have come or gone."""
@@ -132,6 +149,10 @@ class Finding:
         known = self._known[path]
         kind, reason = ("unreadable", _SHUT) if self._is_shut(path) else ("known", "")
         return FoundFile(Path(path), path, known.size, known.mtime_ns, kind, reason)  # type: ignore[arg-type]
+
+
+def _arrives(file: FoundFile, settled: Settled) -> bool:
+    return file.kind not in ("known", "unreadable") and not settled(str(file.path), file.size, file.mtime_ns)
 
 
 def _folders_of(paths: Iterable[str]) -> set[str]:

@@ -15,7 +15,7 @@ from pipeline.sources.annotations.annotate import annotate
 from pipeline.sources.catalog import AnnotationRecord, Catalog, FileOutcome, FileRecord
 from pipeline.sources.decoding.decoders import Decoders
 from pipeline.sources.directories import directory_rows
-from pipeline.sources.finding import Finding, is_as_known, is_image
+from pipeline.sources.finding import Finding, Settled, is_as_known, is_image
 from pipeline.sources.identifiers import uid_digest
 from pipeline.sources.image_units import image_units
 from pipeline.sources.opening import Openings
@@ -73,14 +73,19 @@ class IngestSummary:
 
 
 def ingest(
-    root: Path, settings: Settings, progress: Progress | None = None, leave_out: Path | None = None
+    root: Path,
+    settings: Settings,
+    progress: Progress | None = None,
+    leave_out: Path | None = None,
+    settled: Settled | None = None,
 ) -> IngestSummary:
     """Read everything below ``root`` that is new or changed, and its annotations.
 
     A file is known by path, size and time of change; a DICOM series is read again as a whole when one of its files
     changed, came or went. Archive files (zip, tar) are read like folders. Where ``root`` is a DICOMDIR, its folder is
     meant; ``leave_out`` is a folder below it that is no part of the archive. A run that was killed is continued by
-    running again.
+    running again. Where ``settled`` says of a new or changed file that it still arrives, it waits for a later run, and
+    so do all new files of its DICOM series: what was known of them stands until then.
 
     Raises:
         SourceError: there is nothing at ``root``.
@@ -93,7 +98,7 @@ def ingest(
             return _summary(root, known, len(known))
         with Decoders() as decoders, closing(Openings(settings.home / "unpacked", decoders)) as openings:
             progress = progress or (lambda done, total, what: None)
-            return _Run(root, left, known, settings, catalog, decoders, openings, progress).run()
+            return _Run(root, left, known, settings, catalog, decoders, openings, progress, settled).run()
 
 
 def _summary(root: Path, records: dict[str, FileRecord], unchanged: int) -> IngestSummary:
@@ -113,6 +118,7 @@ class _Run:
         decoders: Decoders,
         openings: Openings,
         progress: Progress,
+        settled: Settled | None,
     ) -> None:
         self.root, self.catalog, self.decoders, self.progress = root, catalog, decoders, progress
         self.options = ReadOptions(tilt=settings.gantry_tilt)
@@ -121,7 +127,7 @@ class _Run:
         self.keys = PatientKeys(settings.home)
         self.one_at_a_time = FileLock(settings.home / "annotate.lock")
         self.known = known
-        self.finding = Finding(root, leave_out, known, self.options.digest, self.store, openings)
+        self.finding = Finding(root, leave_out, known, self.options.digest, self.store, openings, settled)
         self.records: dict[str, FileRecord] = {}
         self.headers: dict[str, dict[str, Any]] = {}
         self.again: list[str] = []
@@ -154,6 +160,7 @@ class _Run:
         finding = self.finding
         fresh = [path for path, file in finding.files.items() if path not in finding.same and file.kind == "dicom"]
         self._read_headers(fresh)
+        self._wait_for_whole_series(fresh)
         touched = {record.series for path, record in self.known.items() if path not in finding.same}
         touched |= {uid_digest(header.get("series_uid", "")) for header in self.headers.values()}
         touched.discard(None)
@@ -167,6 +174,21 @@ class _Run:
         finding.reach(marks)
         dicom = [path for path in [*self.again, *marks] if finding.files[path].kind == "dicom"]
         self._read_headers(dicom)
+
+    def _wait_for_whole_series(self, fresh: list[str]) -> None:
+        """Hold back what is of one series with a file that still arrives: half of it would pass for a smaller scan."""
+        finding = self.finding
+        arriving = {path: str(file.location) for path, file in finding.arriving.items() if file.kind == "dicom"}
+        if not arriving:
+            return
+        headers = read_headers(arriving, self.decoders).values()
+        waiting = {uid_digest(header.get("series_uid", "")) for header in headers}
+        waiting |= {self.known[path].series for path in arriving if path in self.known}
+        waiting.discard(None)
+        held = [path for path in fresh if uid_digest(self.headers[path].get("series_uid", "")) in waiting]
+        finding.hold_back(held)
+        for path in held:
+            del self.headers[path]
 
     def _read_headers(self, paths: list[str]) -> None:
         at = {path: str(self.finding.files[path].location) for path in sorted(paths)}

@@ -73,4 +73,4 @@ class LoadedScan:
     @property
     def name(self) -> str:
         """Safe to show: modality, start of the digest, shape."""
-        return volume_name(self.modality, self.volume_id, self.grid)
+        return volume_name(self.modality, self.volume_id, self.grid.shape)

@@ -1,5 +1,6 @@
 """What lies in a folder, and of which kind each file is by its first bytes."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Set
@@ -12,6 +13,7 @@ from pipeline.sources.streams import archive_format
 
 FileKind = Literal["dicom", "nifti", "nrrd", "picture", "tiff", "table", "archive", "other", "unreadable", "known"]
 Known = Set[tuple[str, int, int]]
+_Entry = os.DirEntry[str] | Path | OSError
 
 _HEAD_BYTES = 512
 _PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -104,6 +106,35 @@ def holds_only(root: Path, leave_out: Path, known: Known) -> int | None:
     return count
 
 
+def fingerprint(root: Path, leave_out: Path | None = None) -> str:
+    """A digest of paths, sizes and times of change of all files below ``root`` (or of ``root`` itself).
+
+    What cannot be opened counts as such. No file is opened, and nothing is kept in memory.
+
+    Raises:
+        SourceError: there is nothing at ``root``, or it is a folder that cannot be opened.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for path, size, mtime_ns in sizes(root, leave_out):
+        total.update(f"{size} {mtime_ns} ".encode() + os.fsencode(path) + b"\0")
+    return total.hexdigest()
+
+
+def sizes(root: Path, leave_out: Path | None = None) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of change of every file below ``root`` (or of ``root`` itself); -1 where it does not say.
+
+    Raises:
+        SourceError: there is nothing at ``root``, or it is a folder that cannot be opened.
+    """
+    if not root.exists():
+        raise SourceError(f"expected a folder or a file to read, found nothing at {root}")
+    entries: Iterator[tuple[str, _Entry]] = iter([(str(root), root)])
+    for path, entry in entries if root.is_file() else _entries(str(root), str(leave_out)):
+        if isinstance(entry, OSError) and path == str(root):
+            raise SourceError(f"the folder cannot be opened ({type(entry).__name__})")
+        yield path, *_size(entry)
+
+
 def looked_into(file: FoundFile) -> FoundFile:
     """The same file with its kind, where that was left open."""
     if file.kind != "known":
@@ -112,7 +143,17 @@ def looked_into(file: FoundFile) -> FoundFile:
     return replace(file, kind=kind, reason=reason)
 
 
-def _found(path: str, relative: str, entry: os.DirEntry[str] | Path | OSError, known: Known) -> FoundFile:
+def _size(entry: _Entry) -> tuple[int, int]:
+    if isinstance(entry, OSError):
+        return -1, -1
+    try:
+        status = entry.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _found(path: str, relative: str, entry: _Entry, known: Known) -> FoundFile:
     """What one file is. It is not read beyond its first bytes."""
     if isinstance(entry, OSError):
         reason = f"a folder that cannot be opened ({type(entry).__name__}): what is known of its files stands"

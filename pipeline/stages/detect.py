@@ -143,7 +143,7 @@ def prepare_detection(
     volumes, left_out = suited(bundle.config, volumes_below(ingested.root, settings))
     volumes, levels = nearest_levels(bundle.config, volumes)
     ids = [volume.volume_id for volume in volumes]
-    run = begin_run(_model(record), bundle.config.digest(), ids, settings, only_failed)
+    run = begin_run(model_of(record), bundle.config.digest(), ids, settings, only_failed)
     return Prepared(record, bundle, ingested, tuple(volumes), left_out, levels, run)
 
 
@@ -167,13 +167,14 @@ def finish_detection(
     record, bundle, volumes = prepared.record, prepared.bundle, prepared.volumes
     done = end_run(prepared.run, settings)
     with DicomOut(record, settings) if set(formats) & set(DICOM_FORMATS) else nullcontext() as dicom:
-        exported = export(volumes, done.results, bundle, _model(record), out, progress, formats, dicom)
+        exported = export(volumes, done.results, bundle, model_of(record), out, progress, formats, dicom)
     summary = _summary(prepared, out, done, exported)
     exported.write_summary(summary.to_json())
     return summary
 
 
-def _model(record: VersionRecord) -> str:
+def model_of(record: VersionRecord) -> str:
+    """The version's name in the ledger."""
     return f"{record.spec}-{record.tags[DIGEST_TAG][:8]}"
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,7 +15,7 @@ from pipeline.detections.coco import to_coco
 from pipeline.detections.geojson import write_geojson
 from pipeline.detections.label_tiff import write_label_tiff
 from pipeline.detections.markups import to_markups
-from pipeline.detections.table import columns, from_frame, to_frame
+from pipeline.detections.table import OUTLINE, columns, from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
 from pipeline.errors import ConfigError, SourceError
 from pipeline.progress import Progress
@@ -24,7 +24,7 @@ from pipeline.reporting.overview import needs_overview, overview_png
 from pipeline.stages.dicom_out import DICOM_FORMATS, DicomFormat, DicomOut
 from pipeline.volumes import Volume
 
-_SUMMARY, _BEGUN = "summary.json", ".begun.json"
+_SUMMARY, _BEGUN, _TABLE = "summary.json", ".begun.json", "detections.parquet"
 # All that an export writes for one scan; nothing else is ever removed, whatever a manifest says.
 _OURS = re.compile(
     r"(?:geojson/[\w-]+\.geojson|overlays/[\w-]+\.png|labels/[\w-]+\.tif|slicer/[\w-]+\.mrk\.json|dicom/[\w-]+\.dcm)"
@@ -49,10 +49,17 @@ class Exported:
     formats: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)
 
+    def only(self, volume_ids: Container[str]) -> "Exported":
+        """What it holds of these scans."""
+        counts = {one: count for one, count in self.counts.items() if one in volume_ids}
+        refused = {key: reason for key, reason in self.refused.items() if key.partition(": ")[0] in counts}
+        return Exported(self.folder, counts, self.formats, refused)
+
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``, the last file of an export; ``files`` in it are those of single scans."""
         files = sorted(name for name in _files(self.counts, self.formats) if (self.folder / name).is_file())
-        _write(self.folder / _SUMMARY, json.dumps({**summary, "files": files}, indent=1).encode())
+        whole = {**summary, "formats": list(self.formats), "refused": self.refused, "files": files}
+        _write(self.folder / _SUMMARY, json.dumps(whole, indent=1).encode())
         (self.folder / _BEGUN).unlink(missing_ok=True)
 
 
@@ -72,6 +79,7 @@ def export(
     progress: Progress | None = None,
     formats: Sequence[str] = (),
     dicom: DicomOut | None = None,
+    stay: Exported | None = None,
 ) -> Exported:
     """Write tables, GeoJSON and overlays of what is at or above the version's threshold; label maps of outlines.
 
@@ -85,13 +93,15 @@ def export(
         progress: called after each volume.
         formats: of `FORMATS`, what else is written. Files of formats that are not asked for again are removed.
         dicom: makes DICOM objects; needed for their formats.
+        stay: of what `exported_before` gave, the scans that stay as they are; they come first in the tables.
     """
     out.mkdir(parents=True, exist_ok=True)
     stamp = _stamp(out, model)
-    frames, counts = [pd.DataFrame(columns=columns())], {}
-    ready = [volume for volume in volumes if volume.volume_id in results]
-    _leave_only(_files([volume.volume_id for volume in ready], formats), out)
-    refused: dict[str, str] = {}
+    stay = stay or Exported(out, {})
+    frames, counts = [pd.DataFrame(columns=columns()), *_rows_of(stay.counts, out)], dict(stay.counts)
+    ready = [volume for volume in volumes if volume.volume_id in results and volume.volume_id not in counts]
+    _leave_only(_files([*counts, *(volume.volume_id for volume in ready)], formats), out)
+    refused = dict(stay.refused)
     documents: list[tuple[Volume, Detections]] = []
     for n, volume in enumerate(ready):
         result = results[volume.volume_id]
@@ -108,11 +118,41 @@ def export(
             progress(n + 1, len(ready), "writing results")
     table = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
     _write(out / "detections.csv", table.to_csv(index=False).encode())
-    _write(out / "detections.parquet", table.to_parquet(index=False))
+    _write(out / _TABLE, table.to_parquet(index=False))
     (out / "detections.coco.json").unlink(missing_ok=True)
     if _COCO in formats:
         _write(out / "detections.coco.json", json.dumps(to_coco(documents, bundle.classes)).encode())
     return Exported(out, counts, tuple(formats), refused)
+
+
+def exported_before(out: Path, model: str, formats: Sequence[str] = ()) -> Exported | None:
+    """What an export of this model and these formats left in ``out``.
+
+    `None` where the last export was another one or was not finished, or wrote one document of all scans, which has to
+    be written anew.
+    """
+    stamp = out / ".model"
+    if _COCO in formats or (out / _BEGUN).is_file() or not stamp.is_file() or not (out / _TABLE).is_file():
+        return None
+    try:
+        summary = json.loads((out / _SUMMARY).read_text(encoding="utf-8"))
+        if stamp.read_text(encoding="utf-8") != model or summary["formats"] != list(formats):
+            return None
+        counts = {str(scan["volume_id"]): int(scan["detections"]) for scan in summary["scans"]}
+        return Exported(out, counts, tuple(formats), summary["refused"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _rows_of(stay: Mapping[str, int], out: Path) -> list[pd.DataFrame]:
+    """The rows of these scans in the table that is there."""
+    if not any(stay.values()):
+        return []
+    table = pd.read_parquet(out / _TABLE)
+    rows = table[table["volume_id"].isin(stay)]
+    if OUTLINE in rows:
+        rows = rows.assign(**{OUTLINE: [corners.tolist() for corners in rows[OUTLINE]]})
+    return [rows]
 
 
 def _files(volume_ids: Iterable[str], formats: Sequence[str] = ()) -> set[str]:

@@ -132,6 +132,25 @@ def resolve(settings: Settings, spec: str) -> VersionRecord:
     return VersionRecord(version.name, number, run_id, folder, dict(version.tags), model_id, registered_at)
 
 
+def named(settings: Settings, spec: str) -> str:
+    """The version that ``spec`` names now, as ``cells/8``; its files are left where they are.
+
+    Raises:
+        ModelError: as `resolve`.
+        TrackingError: MLflow does not answer.
+    """
+    match = _SPEC.fullmatch(spec)
+    if match is None or match["alias"] is None:
+        return resolve(settings, spec).spec
+    prepare(settings)
+    client = connect(settings)
+    with asking(f"for version {spec!r}"):
+        if match["alias"] == CHAMPION:
+            catch_up(settings, client, match["name"])
+        version = _find(client, spec, match)
+    return f"{version.name}/{version.version}"
+
+
 def champion(settings: Settings, name: str) -> str | None:
     """The number of the version that holds ``@champion``, if one does.
 

@@ -20,6 +20,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class VolumeStore:
         if not self.has(volume_id):
             volume = Volume(
                 volume_id=volume_id,
-                name=name or volume_name(modality, volume_id, grid),
+                name=name or volume_name(modality, volume_id, grid.shape),
                 patient_key=patient_key or volume_id,
                 modality=modality,
                 grid=grid,
@@ -204,7 +205,7 @@ class VolumeStore:
             modality=modality,
             subset=subset or volume.subset,
             attributes=_stated({**volume.attributes, **(attributes or {})}),
-            name=name or volume_name(modality, volume_id, volume.grid),
+            name=name or volume_name(modality, volume_id, volume.grid.shape),
         )
         if volume_to_json(changed) != volume_to_json(volume):
             _write_json(self.folder(volume_id) / _RECORD, volume_to_json(changed))
@@ -254,9 +255,9 @@ def _carry_over(damaged: Path, fresh: Path) -> None:
         shutil.copyfile(labels, fresh / _LABELS)
 
 
-def volume_name(modality: str, volume_id: str, grid: Grid) -> str:
+def volume_name(modality: str, volume_id: str, shape: Sequence[int]) -> str:
     """A name that is safe to show: ``CT 3f2a91c0 96x96x40``."""
-    return f"{modality} {volume_id[:8]} {'x'.join(str(n) for n in grid.shape)}"
+    return f"{modality} {volume_id[:8]} {'x'.join(str(n) for n in shape)}"
 
 
 def _stated(attributes: dict[str, str]) -> dict[str, str]:

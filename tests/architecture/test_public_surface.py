@@ -62,6 +62,10 @@ COMMANDS = {
     "transfer-curve": [
         *("experiment", "overrides", "source", "shares", "seeds", "steps_by_data", "as_json", "home", "verbose"),
     ],
+    "watch": [
+        *("version", "source", "out", "every", "settle", "where", "formats", "rerun", "once", "workers"),
+        *("as_json", "home", "verbose"),
+    ],
 }
 FUNCTIONS = [
     "pipeline.stages.ingest:ingest_archive",
@@ -73,6 +77,7 @@ FUNCTIONS = [
     "pipeline.stages.transfer_curve:transfer_curve",
     "pipeline.stages.evaluate:evaluate_version",
     "pipeline.stages.detect:detect_archive",
+    "pipeline.stages.watch:watch",
     "pipeline.stages.send:send_files",
     "pipeline.stages.compare:compare_versions",
     "pipeline.stages.promote:promote_version",
@@ -81,6 +86,7 @@ FUNCTIONS = [
     "pipeline.stages.explain:explain_version",
     "pipeline.stages.make_starter:make_starter",
     "flows.scan_to_report:scan_to_report",
+    "flows.watch:watch",
 ]
 
 

@@ -28,7 +28,14 @@ def test_shipped_deployment_is_taken_by_its_flow(deployment):
 
 def test_both_descriptions_of_the_deployments_agree():
     ours = {
-        one.name: (one.flow, one.description, one.cron, one.timezone, one.parameters)
+        one.name: (
+            one.flow,
+            one.description,
+            one.cron,
+            one.timezone,
+            one.parameters,
+            [trigger.model_dump() for trigger in one.triggers],
+        )
         for one in read_deployments(_CHECKOUT / FOLDER)
     }
     theirs = {
@@ -38,6 +45,7 @@ def test_both_descriptions_of_the_deployments_agree():
             one["schedules"][0]["cron"],
             one["schedules"][0]["timezone"],
             one["parameters"],
+            one.get("triggers", []),
         )
         for one in _for_prefect()
     }
@@ -74,7 +82,10 @@ def test_prefect_deploy_takes_the_shipped_file_and_schedules_give_runs(place, se
         detection = deployed["hourly-detection"].id
         client._client.post(f"/deployments/{detection}/schedule", json={})
         planned = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=200)
+        (automation,) = client._client.post("/automations/filter", json={}).json()
     assert {name: one.schedules[0].schedule.cron for name, one in deployed.items()} == {
         one["name"]: one["schedules"][0]["cron"] for one in _for_prefect()
     }
     assert {run.expected_start_time.minute for run in planned if run.deployment_id == detection} == {30}
+    assert automation["trigger"]["expect"] == ["cellscan.champion.changed"]
+    assert automation["actions"][0]["deployment_id"] == str(detection)

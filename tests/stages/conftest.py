@@ -9,6 +9,7 @@ from pipeline.tracking import registry
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import prepare
 from tests.made_versions import PATIENTS, cells_case, cells_config
+from tests.stages import watching
 from tests.stores import copy_store
 
 
@@ -17,6 +18,24 @@ def tracked(tmp_path, empty_store):
     """Settings whose MLflow store is there and empty."""
     settings = copy_store(empty_store, tmp_path / "tracked")
     prepare(settings)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory, empty_store):
+    """A store with ``cells/1``, ``cells/2`` and ``volumes/1``, none of them a champion."""
+    settings = copy_store(empty_store, tmp_path_factory.mktemp("versions"))
+    prepare(settings)
+    for name, dims in (("cells", 2), ("cells", 2), ("volumes", 3)):
+        watching.register(settings, name, dims)
+    return settings
+
+
+@pytest.fixture
+def crowned(versions, tmp_path):
+    """Settings in which ``cells/1`` is the champion of two versions."""
+    settings = copy_store(versions.home / "mlflow.db", tmp_path / "home")
+    watching.crown(settings, 1)
     return settings
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import SourceError
-from pipeline.sources.network.dicomweb import Access, DicomWeb, Instance, checked_address
+from pipeline.sources.network.dicomweb import Access, DicomWeb, Instance, Study, checked_address
 from pipeline.sources.network.received import Received
 
 Progress = Callable[[int, int, str], None]
@@ -31,14 +31,19 @@ def mirror_folder(home: Path, address: str) -> Path:
 
 
 def mirror(
-    address: str, home: Path, access: Access, where: Mapping[str, str] | None = None, progress: Progress | None = None
+    address: str,
+    home: Path,
+    access: Access,
+    where: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    wanted: Callable[[Study], bool] | None = None,
 ) -> Mirrored:
     """Fetch every instance of the studies that match, and that is not here yet.
 
     A study of which as many instances are here as the server counts costs one line of a listing: an instance that was
     replaced by another on the server is not noticed. What left the server stays here. A run that was killed
     goes on where it was. An instance that cannot be fetched does not end the run: it is counted, and the next run tries
-    again.
+    again. ``wanted`` is asked about each study that the server lists; what it does not want is passed over.
 
     Raises:
         SourceError: the server cannot be reached, refuses, or is none.
@@ -46,7 +51,7 @@ def mirror(
     server = DicomWeb(address, access, _CONNECTIONS)
     received = Received(mirror_folder(home, address))
     try:
-        return _Mirroring(server, received, progress).run(where or {})
+        return _Mirroring(server, received, progress).run(where or {}, wanted or (lambda study: True))
     finally:
         received.close()
         server.close()
@@ -60,12 +65,14 @@ class _Mirroring:
         self._known = self._done = self._fetched = 0
         self._failed: dict[str, int] = {}
 
-    def run(self, where: Mapping[str, str]) -> Mirrored:
+    def run(self, where: Mapping[str, str], wanted: Callable[[Study], bool]) -> Mirrored:
         studies = 0
         with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="dicomweb") as pool:
             try:
                 for study in self._server.studies(where):
                     studies += 1
+                    if not wanted(study):
+                        continue
                     if study.instances is not None and study.instances == self._received.count(study.uid):
                         continue
                     for instance in self._server.instances(study):
