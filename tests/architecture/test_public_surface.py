@@ -41,7 +41,10 @@ COMMANDS = {
         *("retain_patient_characteristics", "retain_safe_private", "clean_descriptors", "clean_structured_content"),
         *("clean_graphics", "accept_burned_in", "strict", "as_json", "home", "verbose"),
     ],
-    "detect": ["version", "archive", "out", "formats", "workers", "retry", "strict", "as_json", "home", "verbose"],
+    "detect": [
+        *("version", "archive", "out", "formats", "workers", "compile_network", "retry", "strict"),
+        *("as_json", "home", "verbose"),
+    ],
     "doctor": ["as_json", "home", "verbose"],
     "evaluate": ["version", "data", "subset", "as_json", "home", "verbose"],
     "explain": ["version", "path", "out", "detection", "as_json", "home", "verbose"],
