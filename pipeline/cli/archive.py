@@ -1,5 +1,6 @@
 """Commands on archives of scans: make a sample, ingest, detect."""
 
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,6 +113,8 @@ def detect(
     Commands that are given the same version at once, on this machine or (with a catalog in PostgreSQL, and one home
     folder) on several, share the work. CELLSCAN_RUNNER names a Dask or Ray cluster that does it instead.
     """
+    # Stopped by a supervisor it gives back what it had claimed, as by Ctrl-C; killed, it would look like a failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import detect_lines
         from pipeline.stages.detect import detect_archive

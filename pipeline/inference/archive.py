@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.detections import Detections
 from pipeline.detections.table import to_frame
-from pipeline.errors import CellscanError
+from pipeline.errors import CellscanError, ConfigError
 from pipeline.inference.claims import claims
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.engine import Engine, Tally
@@ -122,10 +122,18 @@ def work(
 
     Returns:
         What this worker did.
+
+    Raises:
+        ConfigError: the ledger is not that of the run.
     """
     total = len(run.wanted)
     tell = paced(progress) if progress else None
     with run.ledger(settings) as ledger:
+        if run.wanted and not ledger.rows(run.wanted[:1]):
+            raise ConfigError(
+                "this worker sees another ledger than the one in which the run was begun: set CELLSCAN_HOME and "
+                "CELLSCAN_CATALOG_URL alike on all machines"
+            )
         before = total - ledger.open(run.wanted, run.began).count
 
         def jobs(wait: Callable[[], None]) -> Iterator[_Job]:

@@ -54,7 +54,10 @@ class Batches:
 
     def add(self, arrived: Arrived, scan: Scan) -> None:
         """See as many as there are full batches."""
-        known = self._detector.known(scan)
+        known = attempted(lambda: self._detector.known(scan))
+        if isinstance(known, Exception):
+            self._seen(arrived, known)
+            return
         looked = Looked(arrived, scan, known, len(known))
         self.windows, self.background = self.windows + len(scan), self.background + len(known)
         if not self._detector.settled:

@@ -133,7 +133,7 @@ class VolumeDetector:
         return exact
 
     def _seen(self, wanted: Sequence[Window], full: int, half: bool) -> dict[int, Candidates]:
-        size = self.config.inference.batch_size
+        size = full or self.config.inference.batch_size
         batches = (wanted[first : first + size] for first in range(0, len(wanted), size))
         pairs = ((batch, self._look(half, batch, full)) for batch in batches)
         return {number: one for batch, found in pairs for (_, number), one in zip(batch, found, strict=True)}

@@ -272,7 +272,12 @@ class Ledger:
         return Claim(row.volume_id, attempt, failures, self._part(row.volume_id, attempt), self)
 
     def _finish(self, claim: Claim, counts: Mapping[str, int]) -> bool:
-        _sync(claim.part)
+        try:
+            _sync(claim.part)
+        except FileNotFoundError:
+            if self._holds(claim):
+                raise
+            return False  # whoever took the volume over removed it
         result = tables.result_of(self._folder, claim.volume_id)
         done = {"state": "done", "reason": "", "failures": 0, "result": result, **counts}
         with self._engine.begin() as connection:
@@ -302,8 +307,16 @@ class Ledger:
             self._ended(connection, claim, values)
 
     def _ended(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
-        held = (t.c.volume_id == claim.volume_id) & (t.c.owner == self._owner) & (t.c.attempts == claim.attempt)
-        return connection.execute(sql.update(t).where(self._mine(), held).values(**_FREE, **values)).rowcount == 1
+        ended = sql.update(t).where(self._held(claim)).values(**_FREE, **values)
+        return connection.execute(ended).rowcount == 1
+
+    def _holds(self, claim: Claim) -> bool:
+        with reading(self._engine) as connection:
+            return connection.execute(sql.select(t.c.volume_id).where(self._held(claim))).first() is not None
+
+    def _held(self, claim: Claim) -> sql.ColumnElement[bool]:
+        latest = (t.c.owner == self._owner) & (t.c.attempts == claim.attempt)
+        return self._mine() & (t.c.volume_id == claim.volume_id) & latest
 
     def _set(self, volume_ids: Iterable[str], states: Sequence[State], values: Mapping[str, Any]) -> None:
         for some in chunks(sorted(volume_ids)):

@@ -62,7 +62,8 @@ def standings(settings: Settings, model: str) -> dict[str, list[Standing]]:
         query = sql.select(*(t.c[name] for name in wanted)).where(t.c.model.startswith(same, autoescape=True))
         with reading(engine) as connection:
             for volume_id, of, config, state, reason, result, *counts in connection.execute(query):
-                if spec_of(of) == spec or not is_starter(spec):  # or `nuclei-2d-large` would be one of `nuclei-2d`
+                # LIKE of SQLite knows no capitals, and `nuclei-2d-large` would be one of `nuclei-2d`.
+                if of.startswith(same) and (spec_of(of) == spec or not is_starter(spec)):
                     found[volume_id].append(Standing(of, config, state, reason, results / result, *counts))
     finally:
         engine.dispose()

@@ -149,10 +149,15 @@ def prepare_detection(
 
 def detect_here(prepared: Prepared, settings: Settings, progress: Progress | None = None) -> None:
     """Detect in this process, or in as many as ``settings.runner`` says."""
-    if settings.runner.workers > 1:
+    with prepared.run.ledger(settings) as ledger:
+        open_ones = ledger.open(prepared.run.wanted, prepared.run.began).count
+    workers = min(settings.runner.workers, open_ones)
+    if not workers:
+        return
+    if workers > 1:
         from pipeline.stages.detect_team import detect_in_processes
 
-        folder, workers = prepared.record.bundle_folder, settings.runner.workers
+        folder = prepared.record.bundle_folder
         detect_in_processes(folder, prepared.run, settings, workers, progress)
         return
     by_id = {volume.volume_id: volume for volume in prepared.volumes}

@@ -18,7 +18,7 @@ from pipeline.inference.archive import DetectionRun
 from pipeline.inference.following import Following
 from pipeline.progress import Progress
 from pipeline.settings import Settings
-from pipeline.stages.detect_worker import Order
+from pipeline.stages.detect_worker import STOPPED, Order
 
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 30.0
@@ -84,16 +84,17 @@ class _Team:
         if not left:
             return 0
         for number in ended:
-            if self._members[number].returncode > 0:
+            code = self._members[number].returncode
+            if code > 0 and code != STOPPED:
                 raise ModelError(f"a worker failed:\n{self._told(number)}")
             following.bury()
-            _close_pipe(self._members[number])
+            _pipe(self._members[number]).close()
             self._members[number] = self._start(self._orders[number])
         return len(ended)
 
     def stop(self) -> None:
         for member in self._members:
-            _close_pipe(member)
+            _pipe(member).close()
         for member in self._members:
             try:
                 member.wait(_STOP_SECONDS)
@@ -105,16 +106,14 @@ class _Team:
         root = str(Path(pipeline.__file__).parents[1])
         known = filter(None, [os.environ.get("PYTHONPATH")])
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *known])}
+        written = self._logs / f"{order.number}.order"
+        written.write_bytes(pickle.dumps(order))  # into a pipe it would not fit before the worker reads
         with self._log(order.number).open("wb") as log:
             # A group of its own: what the user stops with Ctrl-C is this process, which then ends its workers.
-            member = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.stages.detect_worker"],
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipeline.stages.detect_worker", str(written)],
                 env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, process_group=0,
             )  # fmt: skip
-        with suppress(BrokenPipeError):  # it has ended already, and its log says why
-            _pipe(member).write(pickle.dumps(order))
-            _pipe(member).flush()
-        return member
 
     def _log(self, number: int) -> Path:
         return self._logs / f"{number}.log"
@@ -137,8 +136,3 @@ def _team(bundle_folder: Path, run: DetectionRun, settings: Settings, workers: i
 def _pipe(member: "subprocess.Popen[bytes]") -> IO[bytes]:
     assert member.stdin is not None
     return member.stdin
-
-
-def _close_pipe(member: "subprocess.Popen[bytes]") -> None:
-    with suppress(BrokenPipeError):  # what one that died did not read is still to be written
-        _pipe(member).close()

@@ -1,7 +1,7 @@
 """One worker of a detection: it loads the version once, and takes scan after scan from the ledger until none is left.
 
-As a program, a worker in a process of its own: it reads its `Order` from standard input, and stops, leaving what it
-had claimed to others, when that is closed, as it is when the process that started it is gone.
+As a program, a worker in a process of its own: it reads its `Order` from a file, and stops, leaving what it had claimed
+to others, when its standard input is closed, as it is when the process that started it is gone.
 """
 
 import os
@@ -77,9 +77,11 @@ def device_of(device: str, number: int) -> str:
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started all this with `&`
+    # SIGINT is ignored where a shell started all this with `&`; SIGTERM would look like the death of a worker.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     try:
-        order: Order = pickle.load(sys.stdin.buffer)  # from the process that started this one
+        order: Order = pickle.loads(Path(sys.argv[1]).read_bytes())  # of the process that started this one
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         torch.set_num_threads(order.threads)
         detect_with(order.bundle, order.run, order.settings, order.number)

@@ -1,8 +1,8 @@
 """Results of detection → the files that people and other programs read."""
 
 import json
-import os
 import re
+import secrets
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,6 +252,9 @@ def _write(path: Path, content: bytes) -> None:
 def _write_by(path: Path, write: Callable[[Path], object]) -> None:
     """As `_write`; ``write`` is given where to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write(part)
-    part.replace(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # process ids are the same in all containers
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import OperationalError
 
@@ -20,7 +21,7 @@ from pipeline.stages.watch_source import watched_source
 
 _LONGEST_PAUSE_SECONDS = 3600.0
 # What may pass. Anything else is a mistake of the program, or a device that is gone for this process.
-_MAY_PASS = (CellscanError, OSError, OperationalError, MemoryError)
+_MAY_PASS = (CellscanError, OSError, OperationalError, MemoryError, torch.OutOfMemoryError)
 Wait = Callable[[float], None]
 
 

@@ -22,6 +22,8 @@ from pipeline.tracking.registry import named
 
 # A round of about this length, so that what arrives meanwhile, or a new champion, need not wait for a whole backlog.
 _ROUND_SECONDS, _FIRST_ROUND, _LARGEST_ROUND = 600.0, 100, 5000
+# What failed for a reason that may pass is tried again after so long: a full GPU is not free within a minute.
+_AGAIN_SECONDS = 3600.0
 _NOT_DONE = "another worker is on it, or it is tried again"
 
 
@@ -114,10 +116,13 @@ class Watcher:
         self._refused: dict[str, str] = {}
         self._unfetched: dict[str, int] = {}
         self._told: set[tuple[str, str]] = set()
+        self._failed: dict[str, float] = {}
 
     def round(self, progress: Progress | None = None) -> Round:
         """Look; where something has come, or the version is another one, detect and write."""
-        spec = named(self._settings, self._spec)
+        # Only an alias can come to name another version.
+        fixed = self._version is not None and "@" not in self._spec
+        spec = self._version.record.spec if fixed and self._version else named(self._settings, self._spec)
         arrival = self._source.look(progress)
         self._note(arrival)
         with closing(Catalog.of(self._settings)) as catalog:
@@ -162,7 +167,9 @@ class Watcher:
         made = self._made(version)
         to_do = due(scans, made, version, suitable)
         again = to_do.by_others if self._options.rerun else ()
-        todo = (*to_do.fresh, *again)[: self._portion]
+        held = self._held()
+        wanted = [one for one in (*to_do.fresh, *again) if one not in held]
+        todo = tuple(wanted[: self._portion])
         if todo:
             self._detect(version, todo, progress)
             made = self._made(version)
@@ -185,15 +192,31 @@ class Watcher:
             quarantined={row.scan.name: row.reason for row in rows if row.mine and row.mine.state == "quarantined"},
             unfinished={row.scan.name: row.reason or _NOT_DONE for row in unfinished},
             by_others=sum(row.standing is not None and row.standing != row.mine for row in rows),
-            left=len(to_do.fresh) + len(again) - len(todo),
+            left=len(wanted) - len(todo),
         )
-        return done, not done.left and not unfinished
+        self._failed |= {row.scan.volume_id: self._clock() for row in unfinished}
+        return done, not (done.left or unfinished or held)
+
+    def _held(self) -> set[str]:
+        """What failed a short while ago for a reason that may pass, and is to be given the time to pass."""
+        now = self._clock()
+        self._failed = {one: at for one, at in self._failed.items() if now - at < _AGAIN_SECONDS}
+        return set(self._failed)
 
     def _made(self, version: Version) -> Made:
-        """What is in the ledger, of which the results are still there."""
-        found = standings(self._settings, version.model)
+        """What is in the ledger, of which the results are still there.
+
+        What the present version made as another bundle, or under another experiment, counts as not made: its results
+        would lie in the same folder.
+        """
+        found, spec = standings(self._settings, version.model), version.record.spec
         return {
-            one: [standing for standing in made if standing.state != "done" or standing.result.is_file()]
+            one: [
+                standing
+                for standing in made
+                if (version.made(standing) or standing.spec != spec)
+                and (standing.state != "done" or standing.result.is_file())
+            ]
             for one, made in found.items()
         }
 

@@ -265,10 +265,19 @@ def test_what_failed_before_or_is_too_large_shares_memory_with_no_other(volumes,
 
 def test_until_the_precision_is_decided_scans_are_seen_alone(volumes):
     detector = trained(changed(batch_size=3, precision="auto", score_floor=0.005))
-    jobs = [Noted(volume) for volume in volumes]
+    jobs = [Noted(volume) for volume in volumes * 2]
     assert not detector.settled
+    looked, look = [], detector._look
+
+    def noted(half, windows, full):
+        looked.append((detector.settled, len({id(scan) for scan, _ in windows})))
+        return look(half, windows, full)
+
+    detector._look = noted
     run(detector, jobs)
     assert detector.settled
+    assert {scans for settled, scans in looked if not settled} == {1}
+    assert max(scans for settled, scans in looked if settled) > 1
     assert all(len(job.ended[0]) > 10 for job in jobs)
 
 

@@ -112,6 +112,7 @@ def test_a_worker_whose_lease_is_over_loses_its_volume_and_cannot_write_a_second
     theirs = take(fast)
     assert (mine.attempt, theirs.attempt) == (1, 2)
     assert not mine.part.exists()  # whoever takes it up clears away what is left of the one before
+    assert not mine.finish(1)
     assert not finish(mine, b"of the slow one")
     assert not mine.part.exists()
     assert row(fast).state == "claimed"

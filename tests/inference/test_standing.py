@@ -15,6 +15,7 @@ def settings(tmp_path):
         "cells/7-0123abcd",
         "cells/12-0123abcd",
         "cells_2/1-0123abcd",
+        "Cells/1-0123abcd",
         "my cells/1-0123abcd",
         "starter/nuclei-2d-0123abcd",
         "starter/nuclei-2d-4567cdef",
@@ -34,6 +35,7 @@ def settings(tmp_path):
     [
         ("cells/9-ffffffff", ["cells/12", "cells/7"]),
         ("cells_2/9-ffffffff", ["cells_2/1"]),
+        ("Cells/9-ffffffff", ["Cells/1"]),
         ("my cells/1-0123abcd", ["my cells/1"]),
         ("starter/nuclei-2d-ffffffff", ["starter/nuclei-2d"] * 2),
         ("none/1-ffffffff", []),

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
+from pipeline.inference.archive import work
 from pipeline.settings import Runner
 from pipeline.stages import detect_worker
-from pipeline.stages.detect import detect_archive, finish_detection, prepare_detection
+from pipeline.stages.detect import detect_archive, detect_here, finish_detection, prepare_detection
 from pipeline.stages.detect_team import detect_in_processes
 
 SCANS = 6
@@ -80,6 +81,21 @@ def test_the_error_of_a_worker_reaches_the_user_whole(tracked, register, scans, 
     python("echo no space left >&2; exit 1")
     with pytest.raises(ModelError, match="a worker failed:\nno space left"):
         detect_in_processes(prepared.record.bundle_folder, prepared.run, tracked, 2)
+
+
+def test_where_nothing_is_open_no_worker_is_started(tracked, register, scans, tmp_path, python):
+    version = f"cells/{register(8)}"
+    detect_archive(version, scans, tmp_path / "out", tracked)
+    python("echo no worker is needed >&2; exit 1")
+    settings = replace(tracked, runner=Runner("processes", 3))
+    detect_here(prepare_detection(version, scans, settings), settings)
+
+
+def test_a_worker_with_another_ledger_says_so(tracked, register, scans, tmp_path):
+    prepared = prepare_detection(f"cells/{register(8)}", scans, tracked)
+    other = replace(tracked, catalog_url=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(ConfigError, match="another ledger than the one in which the run was begun: set CELLSCAN_HOME"):
+        work(None, prepared.run, None, other)
 
 
 def test_a_worker_that_reads_the_experiment_in_another_way_does_not_work(tracked, register, scans):

@@ -1,5 +1,8 @@
 """`cellscan watch` on scans that are in the catalog, with a clock and a wait of the test's own."""
 
+import sqlite3
+from contextlib import closing
+
 import pandas as pd
 import pytest
 
@@ -212,9 +215,37 @@ def test_what_fails_for_now_is_told_once_and_tried_again(crowned, played):
             (claim,) = ledger.claim(prepared.run.volume_ids, prepared.run.began)
             claim.give_back("MemoryError")
 
-    told, _ = played(None, None, None, hand_out=out_of_memory_twice)
+    told, _ = played(*[None] * 130, hand_out=out_of_memory_twice)  # a minute each
     assert [(len(one.scans), list(one.unfinished.values())) for one in told] == [(0, ["MemoryError"]), (1, [])]
     assert len(tries) == 3
+
+
+def test_what_failed_is_given_an_hour(crowned, played):
+    enter(crowned, "/a")
+    tries = []
+
+    def out_of_memory(prepared):
+        tries.append(prepared)
+        with prepared.run.ledger(crowned) as ledger:
+            (claim,) = ledger.claim(prepared.run.volume_ids, prepared.run.began)
+            claim.give_back("MemoryError")
+
+    played(*[None] * 59, hand_out=out_of_memory)
+    assert len(tries) == 1
+    played(*[None] * 60, hand_out=out_of_memory)
+    assert len(tries) == 3
+
+
+def test_results_of_the_same_version_as_another_bundle_are_made_again(crowned, played, out):
+    """As of a starter of another release."""
+    enter(crowned, "/a")
+    played(None)
+    before = table(out)["/a"]["detections"]
+    with closing(sqlite3.connect(crowned.catalog_url.removeprefix("sqlite:///"))) as ledger, ledger:
+        ledger.execute("UPDATE scan_detection SET model = 'cells/1-01234567'")
+    told, _ = played(None)
+    assert [len(one.scans) for one in told] == [1]
+    assert table(out)["/a"]["detections"] == before
 
 
 def test_what_is_quarantined_is_told_once_and_a_new_champion_tries_it(crowned, played, out):
