@@ -291,14 +291,14 @@ def write_nifti(folder: Path, count: int) -> None:
 
 def noise(folder: Path) -> list[Volume]:
     rng = np.random.default_rng(0)
-    return stored(folder, [rng.integers(0, 255, (3, 500, 500)).astype(np.uint8) for _ in range(4 * SCANS)])
+    return stored(folder, [rng.integers(0, 255, (3, 500, 500)).astype(np.uint8) for _ in range(12 * SCANS)])
 
 
 def discs(folder: Path) -> list[Volume]:
     """Some hundred bright discs a field."""
     rng, (i, j) = np.random.default_rng(0), np.mgrid[:500, :500]
     fields = []
-    for _ in range(4 * SCANS):
+    for _ in range(12 * SCANS):
         field = rng.normal(20, 4, (500, 500))
         for at in rng.uniform(0, 500, (150, 2)):
             field[(i - at[0]) ** 2 + (j - at[1]) ** 2 < rng.uniform(6, 12) ** 2] = rng.uniform(90, 200)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+from monai.transforms import ScaleIntensityRangePercentiles
 
 from pipeline.config.transforms import Percentiles, PreprocessingConfig, Window
 from pipeline.errors import DatasetError
@@ -68,3 +70,12 @@ def test_cache_key_changes_with_every_setting_and_with_the_source():
         cache_key("a", PreprocessingConfig(intensity=UNIT, spacing=(1.0, 1.0))),
     }
     assert len(keys) == 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_percentiles_are_those_of_monai(seed):
+    image = np.random.default_rng(seed).normal(90, 40, (1, 61, 47)).clip(0, 255).astype(np.uint8)
+    config = PreprocessingConfig(intensity=Percentiles())
+    theirs = ScaleIntensityRangePercentiles(1.0, 99.8, -1.0, 1.0, clip=True)(torch.from_numpy(image.astype(np.float32)))
+    ours = prepare(image, Grid.of_pixels((61, 47)), config).image
+    torch.testing.assert_close(ours, torch.as_tensor(theirs), rtol=0, atol=1e-5)
