@@ -108,9 +108,12 @@ class ResNetEncoder(Backbone):
         first = _per_axis(config.first_stride, dims)
         whole = resnet.ResNet(block, layers, planes, dims, channels, feed_forward=False, conv1_t_stride=first)  # type: ignore[arg-type]
         self.conv1, self.bn1, self.act, self.maxpool = whole.conv1, whole.bn1, whole.act, whole.maxpool
+        self.normed = (("conv1", "bn1"),)
         self._stages = [f"layer{n + 1}" for n in range(config.stages)]
         for name in self._stages:
             self.add_module(name, getattr(whole, name))
+            for one in getattr(whole, name):
+                _name_norms(one)
         expansion = resnet.ResNetBottleneck.expansion if block == "bottleneck" else resnet.ResNetBlock.expansion
         self.widths = (config.width, *(n * expansion for n in planes[: config.stages]))
         self.strides = _strides([first, *((2,) * dims for _ in self._stages)])
@@ -122,6 +125,13 @@ class ResNetEncoder(Backbone):
             image = self.get_submodule(name)(image)
             features.append(image)
         return features
+
+
+def _name_norms(block: nn.Module) -> None:
+    """For `pipeline.detectors.fused`: MONAI's blocks do not say which batch norm follows which convolution."""
+    block.normed = tuple((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(block, f"conv{n}"))  # type: ignore[assignment]
+    if block.downsample is not None:
+        block.downsample.normed = (("0", "1"),)  # type: ignore[union-attr,assignment]
 
 
 # (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages up to stride 16; the last stages

@@ -32,7 +32,7 @@ def compiled(network: Detector) -> Detector:
             f"and on a GPU Triton; got {type(error).__name__}. Install one, or leave this out"
         ) from error
     quick = copy.deepcopy(network).eval()
-    quick.compile(options=_FROZEN)
+    quick.compile(dynamic=False, options=_FROZEN)  # kernels for any size take minutes, and are slower
     return quick
 
 

@@ -6,6 +6,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from monai.apps.detection.networks.retinanet_network import RetinaNetClassificationHead, RetinaNetRegressionHead
@@ -69,13 +70,33 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         self.coder = BoxCoder((1.0,) * 2 * dims)
 
     def forward(self, image: torch.Tensor) -> AnchorMaps:
+        levels, logits = self._scored(image)
+        return AnchorMaps(logits, self._boxed(levels))
+
+    def seen(self, image: torch.Tensor, score_floor: float) -> AnchorMaps:
+        """Where no window of the batch scores ``score_floor`` anywhere, as most of an archive, boxes are left at zero:
+        their head is a fifth to a half of the network."""
+        levels, logits = self._scored(image)
+        if any(bool((torch.sigmoid(level) >= score_floor).any()) for level in logits):
+            return AnchorMaps(logits, self._boxed(levels))
+        sides = 2 * self.dims
+        return AnchorMaps(logits, tuple(level.new_zeros(()).expand(*level.shape[:-1], sides) for level in logits))
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """In the two steps that `seen` takes."""
+        self._scored = torch.compile(self._scored, *args, **options)  # type: ignore[method-assign]
+        self._boxed = torch.compile(self._boxed, *args, **options)  # type: ignore[method-assign]
+
+    # Not the heads' own forward: it raises where a value is not finite, and such a step is to be skipped.
+    def _scored(self, image: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         features = self.features(image)[self.output_level :]
-        levels = self.pyramid(OrderedDict((str(n), feature) for n, feature in enumerate(features))).values()
-        # Not the heads' own forward: it raises where a value is not finite, and such a step is to be skipped.
-        return AnchorMaps(
-            tuple(self._by_anchor(self.score_head.cls_logits(self.score_head.conv(level))) for level in levels),
-            tuple(self._by_anchor(self.box_head.bbox_reg(self.box_head.conv(level))) for level in levels),
+        levels = tuple(self.pyramid(OrderedDict((str(n), feature) for n, feature in enumerate(features))).values())
+        return levels, tuple(
+            self._by_anchor(self.score_head.cls_logits(self.score_head.conv(level))) for level in levels
         )
+
+    def _boxed(self, levels: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(self._by_anchor(self.box_head.bbox_reg(self.box_head.conv(level))) for level in levels)
 
     def loss(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.detections import Detections
-from pipeline.detections.table import to_frame
+from pipeline.detections.table import write_table
 from pipeline.errors import CellscanError, ConfigError
 from pipeline.inference.claims import claims
 from pipeline.inference.detect import VolumeDetector
@@ -184,7 +184,7 @@ class _Job:
         return self.volume_of(self.claim.volume_id)
 
     def finish(self, detections: Detections, windows: int, background: int) -> None:
-        to_frame(detections).to_parquet(self.claim.part, index=False)
+        write_table(detections, self.claim.part)
         self.claim.finish(len(detections), windows, background)
 
     def fail(self, error: Exception) -> None:

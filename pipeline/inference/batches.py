@@ -1,13 +1,16 @@
 """Windows of any scans share a batch."""
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from weakref import WeakSet
 
 from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Arrived
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.job import attempted
+from pipeline.inference.lanes import Lanes
 from pipeline.inference.scan import Scan
 
 
@@ -40,12 +43,15 @@ class Batches:
     Args:
         detector: looks at them.
         size: windows in a batch.
-        seen: told of each scan when its last window was seen, or when it failed.
+        seen: told of each scan when its last window was seen, or when it failed; from any lane.
+        lanes: where batches are seen.
     """
 
-    def __init__(self, detector: VolumeDetector, size: int, seen: Seen) -> None:
+    def __init__(self, detector: VolumeDetector, size: int, seen: Seen, lanes: Lanes) -> None:
         self.windows = self.background = 0
-        self._detector, self._size, self._seen = detector, size, seen
+        self._detector, self._size, self._seen, self._lanes = detector, size, seen, lanes
+        self._gathering = threading.Lock()
+        self._failed: WeakSet[Looked] = WeakSet()
         self._waiting: dict[tuple[int, ...], deque[tuple[Looked, int]]] = defaultdict(deque)
 
     def __len__(self) -> int:
@@ -71,28 +77,36 @@ class Batches:
             self._see(waiting)
 
     def flush(self) -> None:
-        """See all that wait."""
+        """See all that wait; the lanes may be at them yet."""
         for waiting in self._waiting.values():
             while waiting:
                 self._see(waiting)
 
     def _see(self, waiting: deque[tuple[Looked, int]]) -> None:
         batch = [waiting.popleft() for _ in range(min(self._size, len(waiting)))]
+        self._lanes.do(lambda: self._look(batch))
+
+    def _look(self, batch: list[tuple[Looked, int]]) -> None:
+        with self._gathering:
+            batch = [one for one in batch if one[0] not in self._failed]
+        if not batch:
+            return
         found = attempted(lambda: self._detector.look([(looked.scan, number) for looked, number in batch], self._size))
         if isinstance(found, Exception):
-            self._see_apart([looked for looked, _ in batch], found, waiting)
+            self._see_apart([looked for looked, _ in batch], found)
             return
         for (looked, number), shown in zip(batch, found, strict=True):
-            looked.found[number] = shown
-            if looked.complete:
+            with self._gathering:
+                looked.found[number] = shown
+                complete = looked.complete and looked not in self._failed
+            if complete:
                 self._seen(looked.arrived, looked)
 
-    def _see_apart(self, scans: list[Looked], error: Exception, waiting: deque[tuple[Looked, int]]) -> None:
+    def _see_apart(self, scans: list[Looked], error: Exception) -> None:
         """Of a batch that failed: whose fault it was shows when each is seen alone."""
-        failed = list(dict.fromkeys(scans))
-        left = [one for one in waiting if one[0] not in failed]
-        waiting.clear()
-        waiting.extend(left)
+        with self._gathering:
+            failed = [looked for looked in dict.fromkeys(scans) if looked not in self._failed]
+            self._failed.update(failed)  # what else of theirs waits is not looked at
         for looked in failed:
             self._seen(looked.arrived, error if len(failed) == 1 else self._alone(looked))
 

@@ -60,6 +60,7 @@ class VolumeDetector:
         halves = inference.precision == "auto" and computes_bf16(self.device)
         self._half = HalfPrecision(bundle.threshold) if halves else None
         self.network = bundle.network.to(self.device).eval()
+        self.compiled = compile_network
         self._running = _running(self.network, compile_network)
         self._background = Background(self._running, bundle.config) if inference.skip_background else None
         least = min(bundle.class_thresholds or (bundle.threshold,))

@@ -14,8 +14,9 @@ from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Ahead, Arrived
 from pipeline.inference.batches import Batches, Outcome
 from pipeline.inference.detect import VolumeDetector
-from pipeline.inference.freed import give_back
+from pipeline.inference.freed import give_back, kept
 from pipeline.inference.job import Job, Jobs, attempted
+from pipeline.inference.lanes import Lanes
 from pipeline.inference.room import Room
 
 # Of scans on their way, with what preparing them takes; one scan (or part) alone may be larger.
@@ -24,6 +25,8 @@ _BYTES = 1 << 30
 _PATIENCE_SECONDS = 0.2
 # One processor prepares as fast as the others run the network; a GPU needs more.
 _READERS_OF_A_GPU = 4
+# On a CPU; see `Lanes`.
+_LANES = 2
 # After each of its many operations the network waits so long for a thread beside it that computes in Python. With
 # Python's own 5 ms, fields of 0.13 s took a twentieth longer.
 _SWITCH_SECONDS = 2e-4
@@ -39,7 +42,7 @@ class Tally:
 
 
 class Engine:
-    """The network runs in the calling thread, everything else in threads beside it.
+    """The network runs in the calling thread, or on a CPU in lanes; everything else in threads beside it.
 
     Args:
         detector: ready to detect.
@@ -53,6 +56,9 @@ class Engine:
         on_cpu = detector.device.type == "cpu"
         self._batch = batch or (1 if on_cpu else detector.config.inference.batch_size)
         self._readers = 1 if on_cpu else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
+        # What is compiled has its number of threads written into it.
+        quick = on_cpu and self._batch == 1 and not detector.compiled
+        self._lanes = _LANES if quick and torch.get_num_threads() >= _LANES else 1
 
     def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
         """End every job.
@@ -63,13 +69,18 @@ class Engine:
             jobs: asked for the next one when there is room for it, from other threads.
             progress: called from this thread with how many are ended.
         """
+        with kept():
+            return self._run(jobs, progress)
+
+    def _run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
         threads, interval = torch.get_num_threads(), sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
         # Two full batches of small scans, one that is being written, and one that each reader is at.
-        room = Room(2 * self._batch + 1 + self._readers, self._size)
+        room = Room(2 * max(self._batch, self._lanes) + 1 + self._readers, self._size)
         ahead = Ahead(jobs(room.pause), self._detector, room, self._readers)
         behind = _Behind(self._detector, room, ahead.open)
-        batches = Batches(self._detector, self._batch, behind.put)
+        lanes = Lanes(self._lanes, room.close)
+        batches = Batches(self._detector, self._batch, behind.put, lanes)
         try:
             while (arrived := _next(ahead, batches)) is not None:
                 if isinstance(arrived.scan, Exception):
@@ -78,9 +89,11 @@ class Engine:
                     batches.add(arrived, arrived.scan)
                 progress(behind.ended())
             batches.flush()
+            lanes.wait()
         finally:
             room.close()
             ahead.close()
+            lanes.close()
             behind.close()
             sys.setswitchinterval(interval)
             torch.set_num_threads(threads)  # for threads to come, too: those beside the network had one

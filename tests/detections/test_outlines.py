@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from pipeline.detections import outlines as outlines_
 from pipeline.detections.geojson import to_geojson
 from pipeline.detections.label_tiff import write_label_tiff
 from pipeline.detections.outlines import areas, filled, label_map, label_strips
-from pipeline.detections.table import columns, from_frame, to_frame
+from pipeline.detections.table import columns, from_frame, to_frame, write_table
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.annotations.geojson import read_geojson
 from pipeline.sources.annotations.place import place
@@ -108,11 +109,22 @@ def test_tables_bring_outlines_back_exactly(tmp_path, count):
     matrix = rotation_about_z(30) * [0.5, -0.5, 1.0]
     grid = Grid((30, 20), matrix)
     found = detections(stars(np.full((count, 2), 10.0) + np.arange(count)[:, None], np.full(count, 2.5)), grid=grid)
-    to_frame(found).to_parquet(tmp_path / "a.parquet", index=False)
+    write_table(found, tmp_path / "a.parquet")
     back = from_frame(pd.read_parquet(tmp_path / "a.parquet"), "3f2a91c0", grid, ("nucleus",))
     assert len(back) == count
     np.testing.assert_array_equal(list(back.outlines), list(found.outlines))
-    assert "outline_voxel" in to_frame(found)
+    assert list(pd.read_parquet(tmp_path / "a.parquet")) == list(to_frame(found)) == [*columns(), "outline_voxel"]
+
+
+def test_the_written_table_is_the_frame(tmp_path):
+    matrix = rotation_about_z(30) * [0.5, -0.5, 1.0]
+    found = detections(stars([[10, 10], [20, 10]], [2, 3]), [0.2, 0.7], grid=Grid((30, 20), matrix))
+    for one in (found, replace(found, grades=np.array([0.1, 0.9]), grade_name="malignancy"), found.above(0.9)):
+        write_table(one, tmp_path / "a.parquet")
+        read, frame = pd.read_parquet(tmp_path / "a.parquet"), to_frame(one)
+        for side in (read, frame):
+            side["outline_voxel"] = [list(corners) for corners in side["outline_voxel"]]
+        pd.testing.assert_frame_equal(read, frame, check_dtype=len(one) > 0)
 
 
 def test_tables_of_boxes_have_the_columns_they_had():

@@ -224,6 +224,36 @@ def test_a_detection_of_a_retinanet_is_traced_to_its_anchor_and_explained():
     assert all(field > stride for field, stride in zip(output_receptive_field(network), network.stride, strict=True))
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_boxes_are_asked_for_only_where_something_scores_and_are_then_the_same(dims, monkeypatch):
+    config = KINDS[f"retinanet {dims}d"]
+    network = seeded_network(config).eval()
+    asked = []
+    monkeypatch.setattr(network.box_head.conv, "forward", counted(network.box_head.conv.forward, asked))
+    image, _ = scene(dims)
+    view = View((0,) * dims, tuple(image.shape[2:]))
+    with torch.inference_mode():
+        whole = network(image)
+        highest = max(float(torch.sigmoid(level).max()) for level in whole.logits)
+        asked.clear()
+        (none,) = network.look(image, [view], highest * 1.01)
+        assert not asked
+        assert len(none.scores) == 0
+        (some,) = network.look(image, [view], highest * 0.5)
+        assert asked
+    (expected,) = network.candidates(whole, [view], highest * 0.5)
+    assert len(some.scores) == len(expected.scores) > 0
+    assert torch.equal(some.lower, expected.lower)
+
+
+def counted(forward, calls):
+    def call(image):
+        calls.append(image.shape)
+        return forward(image)
+
+    return call
+
+
 def test_making_a_detector_leaves_the_programs_logging_as_it_was(monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     seeded_network(KINDS["retinanet 2d"])

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.detections import Detections
 from pipeline.detections.outlines import label_map
-from pipeline.detections.table import to_frame
+from pipeline.detections.table import write_table
 from pipeline.errors import ConfigError
 from pipeline.geometry import Boxes
 from pipeline.sources.annotations.label_maps import read_label_map
@@ -36,7 +36,7 @@ def begin(tmp_path):
             boxes, scores = Boxes.empty(volume.grid), np.empty(0)
             nothing = Detections(volume.volume_id, boxes, scores, scores.astype(int), ("cell",))
             results[volume.volume_id] = tmp_path / f"{volume.volume_id}.parquet"
-            to_frame(nothing).to_parquet(results[volume.volume_id])
+            write_table(nothing, results[volume.volume_id])
         return export(volumes, results, _BUNDLE, "cells/1", tmp_path / "out")
 
     return run
@@ -87,7 +87,7 @@ def test_outlines_are_exported_as_label_maps_that_an_ingest_takes(volumes, tmp_p
     boxes = Boxes(outlines.min(axis=1), outlines.max(axis=1), volume.grid)
     found = Detections(volume.volume_id, boxes, np.array([0.9, 0.4]), np.zeros(2, int), ("cell",), outlines)
     result = tmp_path / "result.parquet"
-    to_frame(found).to_parquet(result)
+    write_table(found, result)
     exported = export([volume], {volume.volume_id: result}, _BUNDLE, "cells/1", tmp_path / "out")
     exported.write_summary({})
     (path,) = (tmp_path / "out" / "labels").iterdir()
@@ -102,7 +102,7 @@ def test_a_format_that_does_not_suit_a_scan_is_told_and_one_not_asked_for_again_
     (volume, *_) = volumes
     boxes, scores = Boxes.empty(volume.grid), np.empty(0)
     result = tmp_path / "one.parquet"
-    to_frame(Detections(volume.volume_id, boxes, scores, scores.astype(int), ("cell",))).to_parquet(result)
+    write_table(Detections(volume.volume_id, boxes, scores, scores.astype(int), ("cell",)), result)
     run = partial(export, [volume], {volume.volume_id: result}, _BUNDLE, "cells/1", tmp_path / "out")
     asked = run(formats=("coco", "slicer"))
     assert list(asked.refused) == [f"{volume.volume_id}: slicer"]

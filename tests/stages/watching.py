@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.detections import Detections
-from pipeline.detections.table import to_frame
+from pipeline.detections.table import write_table
 from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.geometry import Boxes, Grid
 from pipeline.sources.catalog import Catalog, FileRecord
@@ -55,7 +55,7 @@ def finds_two(settings):
                 grid = volumes[claim.volume_id].grid
                 boxes = Boxes.around(np.full((2, grid.dims), 5.0), np.full(grid.dims, 4.0), grid)
                 found = Detections(claim.volume_id, boxes, np.full(2, 0.5), np.zeros(2, dtype=np.int64), ("cell",))
-                to_frame(found).to_parquet(claim.part, index=False)
+                write_table(found, claim.part)
                 claim.finish(2)
 
     return hand_out
