@@ -4,6 +4,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 from weakref import WeakSet
 
 from pipeline.detectors.detector import Candidates
@@ -12,6 +13,10 @@ from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.job import attempted
 from pipeline.inference.lanes import Lanes
 from pipeline.inference.scan import Scan
+
+# Windows of more voxels are better seen one after the other by all processors: two of 128 x 128 x 80 side by side took
+# a twentieth longer (2 cores), two of 96 x 96 x 64 less.
+_ONE_LANE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,11 @@ class Batches:
 
     def _see(self, waiting: deque[tuple[Looked, int]]) -> None:
         batch = [waiting.popleft() for _ in range(min(self._size, len(waiting)))]
-        self._lanes.do(lambda: self._look(batch))
+        if prod(batch[0][0].scan.plan.size) > _ONE_LANE:
+            self._lanes.wait()
+            self._look(batch)
+        else:
+            self._lanes.do(lambda: self._look(batch))
 
     def _look(self, batch: list[tuple[Looked, int]]) -> None:
         with self._gathering:

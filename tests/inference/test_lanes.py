@@ -39,9 +39,13 @@ def test_what_work_raises_is_told_at_once_and_raised_where_it_is_waited_for():
         raise RuntimeError("the device is gone")
 
     lanes = Lanes(2, told.set)
-    with pytest.raises(RuntimeError, match="the device is gone"):
+
+    def done():
         lanes.do(work)
         lanes.wait()
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        done()
     assert told.is_set()
     lanes.close()
 
