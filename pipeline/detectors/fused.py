@@ -36,7 +36,7 @@ def _fold(module: nn.Module, convolution: str, norm: str) -> None:
 def _rearrange(network: nn.Module) -> None:
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Conv3d and child.padding_mode == "zeros":
+            if type(child) is nn.Conv3d and child.padding_mode == "zeros" and not isinstance(child.padding, str):
                 setattr(module, name, _Stem3d(child) if _Stem3d.suits(child) else _OneDnnConv3d.of(child))
 
 
@@ -55,8 +55,10 @@ class _OneDnnConv3d(nn.Conv3d):
         half = image.dtype is not torch.float32 or torch.is_autocast_enabled(image.device.type)
         if half or torch.compiler.is_compiling():
             return super().forward(image)
-        where = (self.padding, self.stride, self.dilation, self.groups)
-        return torch.mkldnn_convolution(image, self.weight, self.bias, *where)
+        assert not isinstance(self.padding, str)
+        return torch.mkldnn_convolution(
+            image, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
 
 
 class _Stem3d(nn.Module):
