@@ -55,7 +55,8 @@ def write_table(detections: Detections, path: Path) -> None:
             starts = np.arange(len(values) + 1, dtype=np.int32) * prod(values.shape[1:])
             arrays[name] = pa.ListArray.from_arrays(starts, values.astype(np.float64).ravel())
         else:
-            arrays[name] = pa.array(values, pa.string() if isinstance(values, list) else pa.float64())
+            kind = pa.string() if isinstance(values, list) else pa.float64()
+            arrays[name] = pa.array(values, kind, from_pandas=True)  # an axis that 2D lacks is empty
     parquet.write_table(pa.table(arrays), path)
 
 

@@ -129,9 +129,9 @@ class ResNetEncoder(Backbone):
 
 def _name_norms(block: nn.Module) -> None:
     """For `pipeline.detectors.fused`: MONAI's blocks do not say which batch norm follows which convolution."""
-    block.normed = tuple((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(block, f"conv{n}"))
+    block.normed = tuple((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(block, f"conv{n}"))  # type: ignore[assignment]
     if block.downsample is not None:
-        block.downsample.normed = (("0", "1"),)  # type: ignore[union-attr,assignment]
+        block.downsample.normed = (("0", "1"),)  # type: ignore[union-attr]
 
 
 # (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages up to stride 16; the last stages

@@ -22,7 +22,7 @@ def fused(network: Detector) -> Detector:
         for convolution, norm in getattr(module, "normed", ()):
             if hasattr(module, convolution):
                 _fold(module, convolution, norm)
-    if next(quick.parameters()).device.type == "cpu":
+    if next(quick.parameters()).device.type == "cpu" and torch.backends.mkldnn.is_available():
         _rearrange(quick)
     return quick
 

@@ -77,7 +77,8 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         """Where no window of the batch scores ``score_floor`` anywhere, as most of an archive, boxes are left at zero:
         their head is a fifth to a half of the network."""
         levels, logits = self._scored(image)
-        if any(bool((torch.sigmoid(level) >= score_floor).any()) for level in logits):
+        least = score_floor * (1 - 1e-3)  # whatever rounds differently when candidates are taken
+        if any(bool((torch.sigmoid(level) >= least).any()) for level in logits):
             return AnchorMaps(logits, self._boxed(levels))
         sides = 2 * self.dims
         return AnchorMaps(logits, tuple(level.new_zeros(()).expand(*level.shape[:-1], sides) for level in logits))

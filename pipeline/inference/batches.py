@@ -11,7 +11,7 @@ from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Arrived
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.job import attempted
-from pipeline.inference.lanes import Lanes
+from pipeline.inference.lanes import Lanes, Work
 from pipeline.inference.scan import Scan
 
 # Windows of more voxels are better seen one after the other by all processors: two of 128 x 128 x 80 side by side took
@@ -59,9 +59,10 @@ class Batches:
         self._failed: WeakSet[Looked] = WeakSet()
         self._waiting: dict[tuple[int, ...], deque[tuple[Looked, int]]] = defaultdict(deque)
 
-    def __len__(self) -> int:
-        """Windows that wait."""
-        return sum(len(waiting) for waiting in self._waiting.values())
+    @property
+    def busy(self) -> bool:
+        """Whether windows wait, or a lane is at them."""
+        return self._lanes.busy or any(self._waiting.values())
 
     def add(self, arrived: Arrived, scan: Scan) -> None:
         """See as many as there are full batches."""
@@ -72,7 +73,8 @@ class Batches:
         looked = Looked(arrived, scan, known, len(known))
         self.windows, self.background = self.windows + len(scan), self.background + len(known)
         if not self._detector.settled:
-            self._seen(arrived, self._alone(looked))
+            self._do(scan, lambda: self._seen(arrived, self._alone(looked)))
+            self._lanes.wait()
             return
         if looked.complete:
             self._seen(arrived, looked)
@@ -89,11 +91,18 @@ class Batches:
 
     def _see(self, waiting: deque[tuple[Looked, int]]) -> None:
         batch = [waiting.popleft() for _ in range(min(self._size, len(waiting)))]
-        if prod(batch[0][0].scan.plan.size) > _ONE_LANE:
+        (first, _), *_ = batch
+        self._do(first.scan, lambda: self._look(batch))
+        if first.arrived.job.alone:  # perhaps memory was short
             self._lanes.wait()
-            self._look(batch)
+
+    def _do(self, scan: Scan, work: Work) -> None:
+        """In a lane, or with all processors: the same for all windows of a size, for they round in different ways."""
+        if prod(scan.plan.size) > _ONE_LANE:
+            self._lanes.wait()
+            work()
         else:
-            self._lanes.do(lambda: self._look(batch))
+            self._lanes.do(work)
 
     def _look(self, batch: list[tuple[Looked, int]]) -> None:
         with self._gathering:

@@ -33,7 +33,7 @@ class VolumeDetector:
     """A network ready to detect: on a device, in evaluation form.
 
     ``network`` is the bundle's own; what runs is the same with its batch norms folded. `detect` does at once what
-    `prepare`, `known`, `look` and `finish` do in steps: `prepare` and `finish` in any thread, the others in one.
+    `prepare`, `known`, `look` and `finish` do in steps: `known` in one thread, the others in any.
     A picture too large for that is divided and prepared in parts, whose windows are finished together.
 
     Args:

@@ -1,7 +1,6 @@
 """Many scans through one network: read ahead, seen in shared batches, written behind."""
 
 import os
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,10 +13,11 @@ from pipeline.detectors.detector import Candidates
 from pipeline.inference.ahead import Ahead, Arrived
 from pipeline.inference.batches import Batches, Outcome
 from pipeline.inference.detect import VolumeDetector
-from pipeline.inference.freed import give_back, kept
+from pipeline.inference.freed import give_back
 from pipeline.inference.job import Job, Jobs, attempted
 from pipeline.inference.lanes import Lanes
 from pipeline.inference.room import Room
+from pipeline.inference.running import engine_running
 
 # Of scans on their way, with what preparing them takes; one scan (or part) alone may be larger.
 _BYTES = 1 << 30
@@ -27,9 +27,8 @@ _PATIENCE_SECONDS = 0.2
 _READERS_OF_A_GPU = 4
 # On a CPU; see `Lanes`.
 _LANES = 2
-# After each of its many operations the network waits so long for a thread beside it that computes in Python. With
-# Python's own 5 ms, fields of 0.13 s took a twentieth longer.
-_SWITCH_SECONDS = 2e-4
+# After so many scans what their threads freed goes back to the system: archives mix sizes.
+_TRIMMED = 64
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ class Engine:
         self._batch = batch or (1 if on_cpu else detector.config.inference.batch_size)
         self._readers = 1 if on_cpu else min(_READERS_OF_A_GPU, os.cpu_count() or 1)
         # What is compiled has its number of threads written into it.
-        quick = on_cpu and self._batch == 1 and not detector.compiled
-        self._lanes = _LANES if quick and torch.get_num_threads() >= _LANES else 1
+        self._in_lanes = on_cpu and self._batch == 1 and not detector.compiled
 
     def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
         """End every job.
@@ -69,46 +67,44 @@ class Engine:
             jobs: asked for the next one when there is room for it, from other threads.
             progress: called from this thread with how many are ended.
         """
-        with kept():
-            return self._run(jobs, progress)
+        with engine_running() as processors:
+            return self._run(jobs, progress, processors)
 
-    def _run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
-        threads, interval = torch.get_num_threads(), sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_SECONDS)
+    def _run(self, jobs: Jobs, progress: Callable[[int], None], processors: int) -> Tally:
+        count = _LANES if self._in_lanes and processors % _LANES == 0 else 1
         # Two full batches of small scans, one that is being written, and one that each reader is at.
-        room = Room(2 * max(self._batch, self._lanes) + 1 + self._readers, self._size)
+        room = Room(2 * max(self._batch, count) + 1 + self._readers, self._size)
         ahead = Ahead(jobs(room.pause), self._detector, room, self._readers)
         behind = _Behind(self._detector, room, ahead.open)
-        lanes = Lanes(self._lanes, room.close)
+        lanes = Lanes(count, processors, room.close)
         batches = Batches(self._detector, self._batch, behind.put, lanes)
         try:
-            while (arrived := _next(ahead, batches)) is not None:
+            while (arrived := _next(ahead, batches, lambda: progress(behind.ended()))) is not None:
                 if isinstance(arrived.scan, Exception):
                     behind.put(arrived, arrived.scan)
                 else:
                     batches.add(arrived, arrived.scan)
                 progress(behind.ended())
             batches.flush()
-            lanes.wait()
+            lanes.wait(lambda: progress(behind.ended()))
         finally:
             room.close()
             ahead.close()
             lanes.close()
             behind.close()
-            sys.setswitchinterval(interval)
-            torch.set_num_threads(threads)  # for threads to come, too: those beside the network had one
             for job in ahead.open:
                 job.release()
         progress(behind.ended())
         return Tally(behind.ended(), batches.windows, batches.background)
 
 
-def _next(ahead: Ahead, batches: Batches) -> Arrived | None:
+def _next(ahead: Ahead, batches: Batches, meanwhile: Callable[[], None]) -> Arrived | None:
     while True:
         try:
-            return ahead.next(_PATIENCE_SECONDS if len(batches) else None)
+            return ahead.next(_PATIENCE_SECONDS if batches.busy else None)
         except Empty:
             batches.flush()
+            meanwhile()
 
 
 @dataclass(eq=False)
@@ -127,7 +123,7 @@ class _Behind:
         self._thread = ThreadPoolExecutor(1, "writer", torch.set_num_threads, (1,))
         self._pending: deque[Future[bool]] = deque()
         self._gathered: defaultdict[Job, _Gathered] = defaultdict(_Gathered)
-        self._ended = 0
+        self._ended = self._closed = 0
 
     def put(self, arrived: Arrived, outcome: Outcome) -> None:
         self._pending.append(self._thread.submit(self._take, arrived, outcome))
@@ -154,6 +150,9 @@ class _Behind:
         if ended:
             self._gathered.pop(job, None)
             self._open.discard(job)
+            self._closed += 1
+            if self._closed % _TRIMMED == 0:
+                give_back()
         self._room.leave(arrived.size)
         return ended
 

@@ -1,8 +1,7 @@
 """What becomes of memory that was freed, with glibc; other C libraries have nothing to call."""
 
 import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 
 # Numbers of malloc.h.
@@ -21,22 +20,17 @@ def give_back() -> None:
     _of_libc("malloc_trim")(0)
 
 
-@contextmanager
-def kept() -> Iterator[None]:
-    """Inside, memory that is freed stays with the program for what asks next.
+def keep(kept: bool) -> None:
+    """Whether, from now on, what is freed stays with the program for what asks next.
 
     Layers of a network ask for the same tens of megabytes again and again. Blocks of that size otherwise go back to the
     system each time, which clears them anew: a tenth of the network's time.
     """
     option = _of_libc("mallopt")
-    option(_MMAP_MAX, 0)
-    option(_TRIM_THRESHOLD, _MOST)
-    try:
-        yield
-    finally:
-        option(_MMAP_MAX, _BLOCKS)
-        option(_MMAP_THRESHOLD, _LARGE)
-        option(_TRIM_THRESHOLD, 2 * _LARGE)
+    option(_MMAP_MAX, 0 if kept else _BLOCKS)
+    option(_MMAP_THRESHOLD, _LARGE)
+    option(_TRIM_THRESHOLD, _MOST if kept else 2 * _LARGE)
+    if not kept:
         give_back()
 
 

@@ -17,16 +17,20 @@ class Lanes:
 
     Args:
         count: of lanes.
+        processors: that they share alike: how a network rounds depends on how many it has.
         failed: told, in the lane's thread, when a piece of work raised something; the next `do`, or `wait`, raises it.
     """
 
-    def __init__(self, count: int, failed: Work) -> None:
+    def __init__(self, count: int, processors: int, failed: Work) -> None:
         self._failed = failed
         self._going: deque[Future[None]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         if count > 1:
-            share = max(torch.get_num_threads() // count, 1)
-            self._pool = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (share,))
+            self._pool = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (processors // count,))
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._going)
 
     def do(self, work: Work) -> None:
         """Now, or when a lane is free."""
@@ -37,10 +41,11 @@ class Lanes:
         while self._going and self._going[0].done():
             self._going.popleft().result()
 
-    def wait(self) -> None:
-        """Until all is done; raises what a piece of it raised."""
+    def wait(self, meanwhile: Work = lambda: None) -> None:
+        """Until all is done; raises what a piece of it raised. ``meanwhile`` is called after each."""
         while self._going:
             self._going.popleft().result()
+            meanwhile()
 
     def close(self) -> None:
         """What has not begun is dropped, what has is waited for."""

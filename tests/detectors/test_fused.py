@@ -64,7 +64,8 @@ def test_the_quick_network_says_about_the_same_in_half_precision(make, shape):
     expected = network(image).score
     with torch.autocast("cpu", torch.bfloat16):
         half = fused(network)(image).score
-    assert half.sub(expected).abs().max() < 0.1 * expected.abs().max()
+    spread = expected - expected.mean()  # without the bias that all logits begin at
+    assert half.sub(expected).abs().max() < 0.1 * spread.abs().max()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -99,6 +100,113 @@ def test_results_are_those_of_one_scan_alone(volumes):
         assert job.ended[0]["label"].equals(alone["label"])
         for column in ("score", "lower_i_voxel", "upper_j_voxel", "centre_x_world"):
             assert job.ended[0][column].to_numpy() == pytest.approx(alone[column].to_numpy(), abs=1e-4)
+
+
+@pytest.fixture
+def two_lanes():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_side_by_side_results_are_the_same_to_the_byte_in_any_order(volumes):
+    detector, lanes = trained(changed(batch_size=1, score_floor=0.005, overlap=0.1)), set()
+    look = detector.look
+
+    def noted(*given):
+        lanes.add((threading.current_thread().name[:4], torch.get_num_threads()))
+        return look(*given)
+
+    detector.look = noted
+    before = {}
+    for order in (volumes, volumes[::-1], volumes[3:4], volumes[2:6]):
+        jobs = [Noted(volume) for volume in order]
+        run(detector, jobs)
+        for job in jobs:
+            assert len(job.ended[0]) > 10
+            assert before.setdefault(job.of.volume_id, job.ended[0]).equals(job.ended[0])
+    assert lanes == {("lane", 1)}
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_a_scan_that_fails_in_both_lanes_is_ended_once(tmp_path, monkeypatch):
+    both = threading.Barrier(2, timeout=10)
+
+    class Fails(FindsMarks):
+        def forward(self, image):
+            if (image == 0.125).any():
+                both.wait()
+                raise RuntimeError("this window is too hard")
+            return super().forward(image)
+
+    large = np.full((1, 64, 112), 90, np.uint8)  # two windows
+    volumes = [volume_with(tmp_path, large, Grid.of_pixels((64, 112))), *marked(tmp_path, [0, 0])]
+    config = changed(batch_size=1, skip_background=False, overlap=0.1)
+    jobs = [Noted(volume) for volume in volumes]
+    run(VolumeDetector(Bundle(config, Fails(config), 0.5), "cpu"), jobs)
+    assert [len(job.ended) for job in jobs] == [1, 1, 1]
+    assert str(jobs[0].ended[0]) == "this window is too hard"
+    assert [len(job.ended[0]) for job in jobs[1:]] == [1, 1]
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_the_precision_is_decided_on_scans_that_are_seen_as_all_others(volumes):
+    detector, threads = trained(changed(batch_size=1, precision="auto", score_floor=0.005)), set()
+    look = detector._look
+
+    def noted(*given):
+        threads.add((threading.current_thread().name[:4], torch.get_num_threads()))
+        return look(*given)
+
+    detector._look = noted
+    run(detector, [Noted(volume) for volume in volumes])
+    assert threads == {("lane", 1)}
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_what_failed_before_is_seen_window_by_window(volumes):
+    detector, at_once, most = trained(changed(batch_size=1, overlap=0.1)), [], []
+    look = detector.look
+
+    def noted(*given):
+        at_once.append(None)
+        most.append(len(at_once))
+        try:
+            return look(*given)
+        finally:
+            at_once.pop()
+
+    detector.look = noted
+    run(detector, [Noted(volume, alone=True) for volume in volumes])
+    assert set(most) == {1}
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_of_several_engines_the_last_to_end_leaves_the_process_as_it_was(volumes):
+    interval, seen, both = sys.getswitchinterval(), [], threading.Barrier(2, timeout=30)
+
+    def one():
+        detector = trained(changed(batch_size=1))
+        look = detector.look
+
+        def noted(*given):
+            if len(seen) < 2:
+                seen.append(torch.get_num_threads())
+                both.wait()
+            return look(*given)
+
+        detector.look = noted
+        run(detector, [Noted(volumes[0])])
+
+    engines = [threading.Thread(target=one) for _ in range(2)]
+    for engine in engines:
+        engine.start()
+    for engine in engines:
+        engine.join(60)
+    assert seen == [1, 1]
+    assert (torch.get_num_threads(), sys.getswitchinterval()) == (2, interval)
 
 
 class Counts(FindsMarks):
