@@ -39,9 +39,8 @@ def _entered() -> int:
             sys.setswitchinterval(_SWITCH_SECONDS)
             keep(True)
         _running += 1
-        torch.set_num_threads(
-            _before[0]
-        )  # of this thread; those of another engine may have changed what it starts with
+        # Of this thread: those of another engine changed what threads begin with.
+        torch.set_num_threads(_before[0])
         return _before[0]
 
 
