@@ -5,6 +5,7 @@ returns one tensor ``(batch, width, i, j[, k])`` a resolution, finest first. The
 coarsest stride.
 """
 
+from abc import ABC, abstractmethod
 from itertools import accumulate
 
 import torch
@@ -19,15 +20,15 @@ from pipeline.errors import ModelError
 Stride = tuple[int, ...]
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """What the detector asks of a backbone."""
 
     strides: tuple[Stride, ...]
     widths: tuple[int, ...]
 
+    @abstractmethod
     def parts(self) -> list[list[nn.Module]]:
         """The modules that make each resolution from the one before it, finest first: every weight is in one."""
-        raise NotImplementedError
 
 
 def make_backbone(config: Backbones, dims: int, channels: int) -> Backbone:
@@ -125,6 +126,9 @@ class ResNetEncoder(Backbone):
             image = self.get_submodule(name)(image)
             features.append(image)
         return features
+
+    def parts(self) -> list[list[nn.Module]]:
+        return [[self.conv1, self.bn1], *([self.get_submodule(name)] for name in self._stages)]
 
 
 def _name_norms(block: nn.Module) -> None:

@@ -18,7 +18,15 @@ def lite(**training: object) -> ExperimentConfig:
     return ExperimentConfig.model_validate(raw)
 
 
-@pytest.mark.parametrize("config", [tiny_2d(), lite()], ids=["residual", "lite"])
+def resnet(depth: int) -> ExperimentConfig:
+    raw = tiny_2d().model_dump()
+    raw["detector"]["backbone"] = {"kind": "resnet", "depth": depth, "width": 4, "stages": 3}
+    return ExperimentConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize(
+    "config", [tiny_2d(), lite(), resnet(10), resnet(50)], ids=["residual", "lite", "resnet 10", "resnet 50"]
+)
 def test_every_weight_of_a_backbone_is_in_one_part_and_every_resolution_has_one(config):
     backbone = seeded_network(config).backbone
     parts = [one for part in backbone.parts() for module in part for one in module.parameters()]

@@ -31,6 +31,21 @@ def test_discs_are_learnt_within_seconds(tmp_path, settings, volumes):
     assert all(bundle.seen.holds(case) for case in split.train + split.validation)
 
 
+def test_monais_retinanet_on_a_resnet_is_trained_and_detects(tmp_path, settings, volumes):
+    raw = tiny_2d(max_epochs=2, precision="auto").model_dump()
+    raw["detector"] = {
+        "kind": "retinanet",
+        "backbone": {"kind": "resnet", "depth": 10, "width": 8, "stages": 1, "first_stride": 2},
+        "output_level": 1,
+        "pyramid_width": 16,
+        "anchor_shapes": [[8, 8], [12, 12]],
+    }
+    config = ExperimentConfig.model_validate(raw)
+    split = split_cases(config.data, volumes, 0)
+    bundle = Bundle.load(train(config, split, tmp_path / "run", settings).bundle_folder)
+    assert len(score_cases(VolumeDetector(bundle, "cpu"), split.test)) == len(split.test)
+
+
 def on_workers() -> ExperimentConfig:
     """As much as a training can hold beside weights: outlines, a chosen precision, worker processes, patience."""
     raw = tiny_star(max_epochs=4, precision="auto", workers=1, patience=4, class_weighting="effective").model_dump()
