@@ -1,8 +1,9 @@
 """A network's kernels written for it: the same answers up to rounding, after some seconds of compiling.
 
 Measure before you use it. Against the network as `pipeline.detectors.fused` leaves it (2 cores with avx512_bf16, torch
-2.13), in 32 bits and in bf16: crc_cells_2d 1.16 and 1.10 times as fast, dsb_nuclei_2d 1.10 and 1.01, lidc_nodules_3d 0.98
-and 0.90, lidc_retinanet_3d 0.55 in bf16. Every size of window is compiled by itself, in 11 to 21 s; torch gives up after 8.
+2.13), in 32 bits and in bf16: crc_cells_2d 1.16 and 1.10 times as fast, dsb_nuclei_2d 1.10 and 1.01, lidc_nodules_3d
+0.98 and 0.90, lidc_retinanet_3d 0.55 in bf16. Every size of window is compiled by itself, in 11 to 21 s; torch gives up
+after 8 sizes.
 """
 
 import copy
