@@ -8,8 +8,8 @@ Three tables, all on generated scans, in one run.
 files. The starter models have scans on which they find something: what is done with detections counts, too. The bare
 network is the one that runs (evaluation form, norms folded, channels last, the same precision), given the very windows
 of these scans in batches of the same size, which lie ready in memory, on a CPU one after the other or two side by side,
-whichever is quicker; nothing is taken from its output. No window is skipped as background. Rounds of
-either are timed in turn and the median of the ratios counts, so that another load on the machine weighs on both.
+whichever is quicker; nothing is taken from its output. No window is skipped as background. Rounds of either are timed
+in turn and the median of the ratios counts, so that another load on the machine weighs on both.
 
 **Against MONAI's way**: MONAI's `RetinaNetDetector` with its `SlidingWindowInferer`, `BoxSelector` and non-maximum
 suppression, its anchors and box coder, on what its `LoadImage`, `EnsureChannelFirst`, `Orientation`, `Spacing` and
@@ -22,9 +22,8 @@ scans that one window holds, as that of the tutorial (512 x 512 x 208) holds mos
 and scans of 8 windows, full of nodules, where nearly half of the voxels lie in several windows. ``cellscan`` is
 timed from the files, too (with ingest) and from its store (an archive is ingested once); in 32 bits, and in half
 precision where its own check on these scans allows that. Rounds of all take turns, the median of the ratios counts.
-Detections match as `pipeline.inference.half.agreement_of`
-says: of the same class, all edges within 0.5 voxel, scores within 0.02 and on the same side of the threshold; boxes are
-first clipped to the scan, as MONAI's are.
+Detections match as `pipeline.inference.half.agreement_of` says: of the same class, all edges within 0.5 voxel, scores
+within 0.02 and on the same side of the threshold; boxes are first clipped to the scan, as MONAI's are.
 
 **As the archive grows**: 20 and 200 small scans (``--full``: 1,000, too), each archive in a process of its own; seconds
 a scan, ledger and result files included, and the memory that the process took at most.

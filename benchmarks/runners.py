@@ -40,7 +40,7 @@ def main() -> int:
 
 def detected(runner: str, archive: Path, home: Path) -> str:
     """SHA-256 of the table; prints what it took."""
-    environment = os.environ | {"CELLSCAN_HOME": str(home), "CELLSCAN_RUNNER": runner, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"CELLSCAN_HOME": str(home), "CELLSCAN_RUNNER": runner, "OMP_NUM_THREADS": "2"}
     environment.pop("CELLSCAN_CATALOG_URL", None)
     began = time.perf_counter()
     command = [sys.executable, "-m", "pipeline.cli", "detect", _MODEL, str(archive), "--out", str(home / "out")]

@@ -122,7 +122,7 @@ class Detector(nn.Module, ABC, Generic[Output]):
     def forward(self, image: torch.Tensor) -> Output:
         """``image`` ``(batch, channel, i, j[, k])``, its edges multiples of ``coarsest_stride``."""
 
-    def seen(self, image: torch.Tensor, score_floor: float) -> Output:
+    def output_above(self, image: torch.Tensor, score_floor: float) -> Output:
         """What `candidates` of at least ``score_floor`` need of `forward`: kinds may leave out the rest."""
         return self(image)
 
@@ -164,7 +164,7 @@ class Detector(nn.Module, ABC, Generic[Output]):
         window, parts = tuple(image.shape[2:]), []
         for turn in turns:
             places = [view.turned(turn, window) for view in views]
-            found = self.candidates(self.seen(turn.of(image, self.dims), score_floor), places, score_floor)
+            found = self.candidates(self.output_above(turn.of(image, self.dims), score_floor), places, score_floor)
             pairs = zip(found, views, strict=True)
             parts.append([self._inside(one.turned_back(turn, view.shape), view) for one, view in pairs])
         return [Candidates.together(of_window) for of_window in zip(*parts, strict=True)]

@@ -73,7 +73,7 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         levels, logits = self._scored(image)
         return AnchorMaps(logits, self._boxed(levels))
 
-    def seen(self, image: torch.Tensor, score_floor: float) -> AnchorMaps:
+    def output_above(self, image: torch.Tensor, score_floor: float) -> AnchorMaps:
         """Where no window of the batch scores ``score_floor`` anywhere, as most of an archive, boxes are left at zero:
         their head is a fifth to a half of the network."""
         levels, logits = self._scored(image)
@@ -84,7 +84,7 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         return AnchorMaps(logits, tuple(level.new_zeros(()).expand(*level.shape[:-1], sides) for level in logits))
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """In the two steps that `seen` takes."""
+        """In the two steps that `output_above` takes."""
         self._scored = torch.compile(self._scored, *args, **options)  # type: ignore[method-assign]
         self._boxed = torch.compile(self._boxed, *args, **options)  # type: ignore[method-assign]
 
