@@ -19,7 +19,7 @@ from pipeline.datasets.samples import Objects
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes
 from pipeline.transforms.intensity import vary_intensity
-from pipeline.transforms.placement import Placement
+from pipeline.transforms.placement import Placement, Region
 from pipeline.transforms.variation import Variation, draw_variation
 from pipeline.types import Image, LabelMap, Points
 
@@ -96,9 +96,10 @@ class PatchDataset(Dataset[tuple[torch.Tensor, Objects]]):
         boxes = placement.boxes(case.boxes)
         shown = np.all((boxes.upper > -0.5) & (boxes.lower < np.array(boxes.grid.shape) - 0.5), axis=1)
         instances = None
-        if case.instances is not None and (self._outlined or geometry.turns_boxes):
+        turned = geometry.turns_boxes and _any_in(case.boxes, placement.region(grid.shape))
+        if case.instances is not None and (self._outlined or turned):
             instances = case.instances.on(placement.onto(grid, case.instances.grid))
-            if geometry.turns_boxes:
+            if turned:
                 boxes, shown = around_masks(boxes, shown, instances)
             instances = _renumbered(instances, shown)
         boxes = boxes[shown]
@@ -138,6 +139,11 @@ def around_masks(boxes: Boxes, shown: np.ndarray, instances: LabelMap) -> tuple[
     upper[seen] = np.where(whole, up, np.maximum(upper[seen], up))
     shown[seen] = True
     return Boxes(lower, upper, boxes.grid), shown
+
+
+def _any_in(boxes: Boxes, region: Region) -> bool:
+    lower, upper = (np.array(side) - 0.5 for side in region)
+    return bool(np.all((boxes.upper > lower) & (boxes.lower < upper), axis=1).any())
 
 
 def _renumbered(instances: LabelMap, shown: np.ndarray) -> LabelMap:

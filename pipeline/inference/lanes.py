@@ -10,8 +10,8 @@ Work = Callable[[], None]
 
 
 class Lanes:
-    """Two windows side by side are seen 0.95 to 1.25 times as fast as one after the other by all processors, and what one
-    lane does between windows does not hold up the other (2 cores; torch 2.13).
+    """Two windows side by side are seen 0.95 to 1.25 times as fast as one after the other by all processors, and what
+    one lane does between windows does not hold up the other (2 cores; torch 2.13).
 
     With one lane, work is done in the calling thread, at once.
 

@@ -170,13 +170,12 @@ def _precision(
 def _first_loss(
     config: ExperimentConfig, network: Detector, prepared: Sequence[PreparedCase], device: torch.device
 ) -> Callable[[], torch.Tensor]:
-    """The loss on the first batch, as the training will compute it."""
+    """The loss on the first batch, as the training will compute it. Patches are drawn in 32 bits."""
+    dataset = PatchDataset(prepared, config)
+    first = collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))]).to(device)
 
     def loss() -> torch.Tensor:
-        module = training_module(config, network.to(device), prepared, Rank()).train()
-        dataset = PatchDataset(prepared, config)
-        first = collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))])
-        return module.loss(first.to(device))
+        return training_module(config, network.to(device), prepared, Rank()).train().loss(first)
 
     return loss
 

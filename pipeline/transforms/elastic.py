@@ -20,12 +20,13 @@ _CLOSE = 1e-3  # voxels
 
 @dataclass(frozen=True, eq=False)
 class Displacement:
-    """Displacement of a patch's voxels, in voxels of the patch.
+    """Displacement of the voxels of a patch of ``shape``, in voxels of the patch.
 
     ``coefficients`` is ``(d, a, b[, c])``. Lattice point ``n`` of an axis is at voxel ``(n - 1) * spacing[axis]``;
     beyond the lattice the displacement of its edge goes on.
     """
 
+    shape: tuple[int, ...]
     coefficients: np.ndarray
     spacing: np.ndarray
 
@@ -46,19 +47,22 @@ class Displacement:
         apart = max(_SPACING, bound / _UNFOLDED[dims]) * finest
         counts = [math.ceil((n - 1) / step) + 3 for n, step in zip(shape, apart, strict=True)]
         scale = (bound * finest).reshape(-1, *(1,) * dims)
-        return cls(np.random.default_rng(seed).uniform(-1.0, 1.0, (dims, *counts)) * scale, apart)
+        return cls(shape, np.random.default_rng(seed).uniform(-1.0, 1.0, (dims, *counts)) * scale, apart)
 
     @cached_property
     def bound(self) -> np.ndarray:
         """What no voxel is displaced beyond, ``(d,)``."""
         return np.abs(self.coefficients).max(axis=tuple(range(1, self.coefficients.ndim)))
 
-    def everywhere(self, shape: tuple[int, ...]) -> torch.Tensor:
+    @cached_property
+    def everywhere(self) -> torch.Tensor:
         """``(d, i, j[, k])`` float32, at each voxel of the patch."""
-        moved = self.coefficients
-        for axis, n in enumerate(shape):
-            moved = np.moveaxis(np.tensordot(moved, self._weights(np.arange(n), axis), (axis + 1, 1)), -1, axis + 1)
-        return torch.from_numpy(np.ascontiguousarray(moved, dtype=np.float32))
+        moved = torch.from_numpy(self.coefficients.astype(np.float32))
+        for axis, n in enumerate(self.shape):
+            weights = torch.from_numpy(self._weights(np.arange(n), axis).astype(np.float32))
+            # The axis in front becomes the last, so that after all of them the order is as before.
+            moved = torch.tensordot(moved, weights, ([1], [1]))
+        return moved
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """``(n, d)`` at continuous voxel indices ``(n, d)`` of the patch."""

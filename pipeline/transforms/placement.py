@@ -161,7 +161,7 @@ class Placement:
                 line = line + steps.view(*(n if other == axis else 1 for other in range(dims)))
             at[dims - 1 - row] = line
         if self.displacement is not None:
-            moved = self.displacement.everywhere(self.shape).flatten(1)
+            moved = self.displacement.everywhere.flatten(1)
             at += (torch.from_numpy(linear[::-1].astype(np.float32)) @ moved).view(at.shape)
         return at.movedim(0, -1)[None]
 

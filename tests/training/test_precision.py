@@ -103,3 +103,13 @@ def test_a_choice_is_told_recorded_and_kept_on_a_machine_that_would_choose_other
     assert kept["steps"] == 8  # 2 epochs of 16 patches in batches of 4
     assert kept["samples_per_second"] > 0
     assert (kept["skipped_steps"], kept["stopped_early"], kept["processes"]) == (0, False, 1)
+
+
+def test_patches_of_the_comparison_are_drawn_in_32_bits(tmp_path, settings, volumes):
+    """Sampling a bent patch is no arithmetic of the network's."""
+    config = tiny_2d(max_epochs=1, precision="auto")
+    bent = config.augmentation.model_copy(update={"elastic": 1.5})
+    config = config.model_copy(update={"augmentation": bent})
+    split = split_cases(config.data, volumes, 0)
+    result = train(config, split, tmp_path / "run", settings)
+    assert result.facts["precision"] == "bf16"
