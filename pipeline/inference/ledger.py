@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,48 +21,19 @@ from sqlalchemy.engine import Connection
 from pipeline import process
 from pipeline.inference import ledger_tables as tables
 from pipeline.inference.heartbeat import Heartbeat
+from pipeline.inference.held import Held
+from pipeline.inference.ledger_rows import LedgerRow, Open, State
 from pipeline.inference.ledger_tables import rows as t
 from pipeline.settings import Settings
+from pipeline.sources.catalog.away import outlasting
 from pipeline.sources.catalog.engine import open_engine, reading
 from pipeline.sources.catalog.saving import chunks
-
-State = Literal["pending", "claimed", "done", "quarantined"]
 
 LEASE_SECONDS = 120.0
 MAX_FAILURES = 3
 _BEATS_A_LEASE = 5
 _ENTERED_AT_ONCE = 5000
 _FREE: dict[str, str | None] = {"owner": "", "lease_until": None}
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """``result`` is where the detections lie, of a volume that is done; ``attempts`` counts claims.
-
-    Of its ``windows``, ``background`` were not given to the network.
-    """
-
-    volume_id: str
-    state: State
-    reason: str
-    result: Path
-    detections: int
-    windows: int
-    background: int
-    attempts: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class Open:
-    """What is not done or quarantined: ``pending`` can be claimed now, ``elsewhere`` others have claimed."""
-
-    pending: tuple[str, ...]
-    elsewhere: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        return len(self.pending) + len(self.elsewhere)
 
 
 @dataclass(frozen=True)
@@ -108,7 +79,8 @@ class Claim:
 class Ledger:
     """The rows of one model and experiment, as one worker sees them; a worker is a `Ledger`.
 
-    Volumes on which `MAX_FAILURES` workers failed or died are quarantined rather than tried for ever.
+    Volumes on which `MAX_FAILURES` workers failed or died are quarantined rather than tried for ever. A database that
+    is away for a moment is asked again.
 
     Args:
         url: of the database: SQLite for the workers of one machine, PostgreSQL for those of many.
@@ -126,6 +98,7 @@ class Ledger:
         self._folder = tables.folder_of(model, config)
         self._lease = lease_seconds
         self._owner = f"{process.machine()}|{process.this_process()}|{secrets.token_hex(4)}"
+        self._held = Held()  # volumes of claims that are not ended
         self._heartbeat = Heartbeat(self.beat, lease_seconds / _BEATS_A_LEASE)
         self._engine = open_engine(url)
         try:
@@ -157,20 +130,22 @@ class Ledger:
         finally:
             self._engine.dispose()
 
+    @outlasting
     def time(self) -> float:
         """Seconds since 1970 by the database's clock."""
         with reading(self._engine) as connection:
             return float(connection.execute(sql.select(self._now)).scalar_one())
 
+    @outlasting
     def enter(self, volume_ids: Iterable[str]) -> None:
         """Add volumes that have no row yet, as pending."""
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         # In one order, or two runs that enter the same volumes could wait for each other.
         for some in chunks(sorted(set(volume_ids)), _ENTERED_AT_ONCE):
             new = [{"volume_id": v, "model": self.model, "config": self.config, "state": "pending"} for v in some]
             with self._engine.begin() as connection:
-                connection.execute(insert(t).on_conflict_do_nothing(), new)
+                connection.execute(self._insert(t).on_conflict_do_nothing(), new)
 
+    @outlasting
     def claim(self, volume_ids: Sequence[str], began: float, limit: int = 1) -> list[Claim]:
         """Claim up to ``limit`` of these volumes (some hundreds at most).
 
@@ -182,15 +157,21 @@ class Ledger:
         Returns:
             Claims of pending volumes, and of those whose worker died.
         """
-        lapsed = (t.c.state == "claimed") & (t.c.lease_until < self._now)
-        wanted = sql.select(t.c.volume_id, t.c.state, t.c.attempts, t.c.failures).where(
-            self._mine(), t.c.volume_id.in_(volume_ids), self._claimable(began) | lapsed
+        lapsed = (t.c.state == "claimed") & (t.c.lease_until < self._now) & (t.c.owner != self._owner)
+        wanted = sql.select(t.c.volume_id, t.c.state, t.c.attempts, t.c.failures, t.c.owner).where(
+            self._mine(), t.c.volume_id.in_(volume_ids), self._claimable(began) | lapsed | self._unheard()
         )
         (self._results / self._folder).mkdir(parents=True, exist_ok=True)
-        with self._engine.begin() as connection:
-            # SQLite has no such lock and needs none: its transactions that write run one after the other.
-            locked = wanted.order_by(t.c.volume_id).limit(limit).with_for_update(skip_locked=True)
-            claims = [claim for row in connection.execute(locked).all() if (claim := self._claim(connection, row))]
+        claims: list[Claim] = []
+        try:
+            with self._engine.begin() as connection:
+                # SQLite has no such lock and needs none: its transactions that write run one after the other.
+                locked = wanted.order_by(t.c.volume_id).limit(limit).with_for_update(skip_locked=True)
+                claims += filter(None, (self._claim(connection, row) for row in connection.execute(locked).all()))
+                self._held.take(claim.volume_id for claim in claims)
+        except BaseException:
+            self._held.drop(claim.volume_id for claim in claims)
+            raise
         for claim in claims:
             self._part(claim.volume_id, claim.attempt - 1).unlink(missing_ok=True)
             self._heartbeat.start()
@@ -203,6 +184,7 @@ class Ledger:
                 sql.update(t).where(t.c.owner == self._owner).values(lease_until=self._now + self._lease)
             )
 
+    @outlasting
     def expire_dead(self) -> int:
         """End the leases of workers of this machine that died, without waiting; how many."""
         here = f"{process.machine()}|"
@@ -215,26 +197,29 @@ class Ledger:
         with self._engine.begin() as connection:
             return connection.execute(sql.update(t).where(t.c.owner.in_(dead)).values(lease_until=0.0)).rowcount
 
+    @outlasting
     def open(self, volume_ids: Iterable[str], began: float) -> Open:
         """Which of the volumes a run that began then still has to wait for, in their order."""
         pending, elsewhere = [], []
-        waits = sql.case((self._claimable(began), True), else_=False).label("waits")
+        claimable = self._claimable(began) | self._unheard()
+        waits = sql.case((claimable, True), else_=False).label("waits")
         theirs = (t.c.state == "claimed") & (t.c.owner != self._owner)
         for some in chunks(volume_ids):
-            left = self._mine() & t.c.volume_id.in_(some) & (self._claimable(began) | theirs)
+            left = self._mine() & t.c.volume_id.in_(some) & (claimable | theirs)
             with reading(self._engine) as connection:
                 found = dict(connection.execute(sql.select(t.c.volume_id, waits).where(left)).tuples().all())
             pending += [v for v in some if found.get(v)]
             elsewhere += [v for v in some if found.get(v) is False]
         return Open(tuple(pending), tuple(elsewhere))
 
+    @outlasting
     def rows(self, volume_ids: Iterable[str]) -> dict[str, LedgerRow]:
         """Rows of the named volumes, by volume id, in their order."""
         ids, found = list(volume_ids), {}
         with reading(self._engine) as connection:
             for some in chunks(ids):
                 for row in connection.execute(sql.select(t).where(self._mine(), t.c.volume_id.in_(some))):
-                    found[row.volume_id] = self._row(row)
+                    found[row.volume_id] = LedgerRow.of(row, self._results)
         return {one: found[one] for one in ids if one in found}
 
     def reopen(self, volume_ids: Iterable[str]) -> None:
@@ -246,11 +231,13 @@ class Ledger:
         anew = {"state": "pending", "reason": "", "failures": 0, "failed_at": None}
         self._set(volume_ids, ("quarantined", "pending"), anew)
 
+    @outlasting
     def cancel(self, run: str) -> None:
         """Have all workers of a run stop before their next volume."""
         with self._engine.begin() as connection:
-            connection.execute(sql.insert(tables.cancelled), {"run": run})
+            connection.execute(self._insert(tables.cancelled).on_conflict_do_nothing(), {"run": run})
 
+    @outlasting
     def is_cancelled(self, run: str) -> bool:
         with reading(self._engine) as connection:
             return (
@@ -260,7 +247,7 @@ class Ledger:
 
     def _claim(self, connection: Connection, row: sql.Row[Any]) -> Claim | None:
         """Claim a locked row; `None` where its last worker's death was one too many."""
-        failures = row.failures + (row.state == "claimed")
+        failures = row.failures + (row.state == "claimed" and row.owner != self._owner)
         this = sql.update(t).where(self._mine(), t.c.volume_id == row.volume_id)
         if failures >= MAX_FAILURES:
             reason = f"its worker died (tried {failures} times)"
@@ -278,18 +265,29 @@ class Ledger:
             if self._holds(claim):
                 raise
             return False  # whoever took the volume over removed it
-        result = tables.result_of(self._folder, claim.volume_id)
-        done = {"state": "done", "reason": "", "failures": 0, "result": result, **counts}
-        with self._engine.begin() as connection:
-            in_time = self._ended(connection, claim, done)
-            if in_time:
-                # Before the row says so to others, and while nobody else can claim the volume.
-                claim.part.replace(self._results / result)
-                _sync(claim.part.parent)
+        in_time = self._settle(claim, counts)
+        self._held.drop([claim.volume_id])
         if not in_time:
             claim.part.unlink(missing_ok=True)
         return in_time
 
+    @outlasting
+    def _settle(self, claim: Claim, counts: Mapping[str, int]) -> bool:
+        result = tables.result_of(self._folder, claim.volume_id)
+        done = {"state": "done", "reason": "", "failures": 0, "result": result, **counts}
+        settled = self._mine() & (t.c.volume_id == claim.volume_id) & (t.c.attempts == claim.attempt)
+        with self._engine.begin() as connection:
+            if not self._ended(connection, claim, done):
+                # Unless this was done before, and the answer did not arrive.
+                asked = sql.select(t.c.volume_id).where(settled, t.c.state == "done")
+                return connection.execute(asked).first() is not None
+            # Before the row says so to others, and while nobody else can claim the volume.
+            if claim.part.exists():  # it is in its place where this was begun before
+                claim.part.replace(self._results / result)
+                _sync(claim.part.parent)
+        return True
+
+    @outlasting
     def _give_back(self, claim: Claim, reason: str) -> None:
         claim.part.unlink(missing_ok=True)
         with self._engine.begin() as connection:
@@ -300,24 +298,29 @@ class Ledger:
                 state, told = "quarantined", f"{reason} (tried {failures} times)"
             failed = {"state": state, "reason": told, "failures": failures, "failed_at": self._now}
             self._ended(connection, claim, failed)
+        self._held.drop([claim.volume_id])
 
+    @outlasting
     def _end(self, claim: Claim, values: Mapping[str, Any]) -> None:
         claim.part.unlink(missing_ok=True)
         with self._engine.begin() as connection:
             self._ended(connection, claim, values)
+        self._held.drop([claim.volume_id])
 
     def _ended(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
-        ended = sql.update(t).where(self._held(claim)).values(**_FREE, **values)
+        ended = sql.update(t).where(self._of(claim)).values(**_FREE, **values)
         return connection.execute(ended).rowcount == 1
 
+    @outlasting
     def _holds(self, claim: Claim) -> bool:
         with reading(self._engine) as connection:
-            return connection.execute(sql.select(t.c.volume_id).where(self._held(claim))).first() is not None
+            return connection.execute(sql.select(t.c.volume_id).where(self._of(claim))).first() is not None
 
-    def _held(self, claim: Claim) -> sql.ColumnElement[bool]:
+    def _of(self, claim: Claim) -> sql.ColumnElement[bool]:
         latest = (t.c.owner == self._owner) & (t.c.attempts == claim.attempt)
         return self._mine() & (t.c.volume_id == claim.volume_id) & latest
 
+    @outlasting
     def _set(self, volume_ids: Iterable[str], states: Sequence[State], values: Mapping[str, Any]) -> None:
         for some in chunks(sorted(volume_ids)):
             those = self._mine() & t.c.volume_id.in_(some) & t.c.state.in_(states)
@@ -333,19 +336,12 @@ class Ledger:
         with self._engine.begin() as connection:
             connection.execute(sql.update(t).where(former).values(config=self.config))
 
-    def _row(self, row: sql.Row[Any]) -> LedgerRow:
-        result = self._results / row.result
-        return LedgerRow(
-            row.volume_id,
-            row.state,
-            row.reason,
-            result,
-            row.detections,
-            row.windows,
-            row.background,
-            row.attempts,
-            row.failures,
-        )
+    def _unheard(self) -> sql.ColumnElement[bool]:
+        """What this worker claimed, without the answer having arrived."""
+        return (t.c.owner == self._owner) & t.c.volume_id.not_in(self._held())
+
+    def _insert(self, table: sql.Table) -> postgresql.Insert | sqlite.Insert:
+        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
 
     def _part(self, volume_id: str, attempt: int) -> Path:
         return self._results / self._folder / f"{volume_id}.{attempt}.part"

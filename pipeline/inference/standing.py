@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from pipeline.inference import ledger_tables as tables
-from pipeline.inference.ledger import State
+from pipeline.inference.ledger_rows import State
 from pipeline.inference.ledger_tables import rows as t
 from pipeline.settings import Settings
 from pipeline.sources.catalog.engine import open_engine, reading
