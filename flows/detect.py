@@ -9,7 +9,7 @@ from prefect.futures import PrefectFuture
 from flows.artifacts import show_detections, showing_progress
 from flows.parameters import Archive, Version
 from flows.retry import tracked_stage
-from flows.runners import task_runner, wait_for_all
+from flows.runners import task_runner, telling_of_the_runner, wait_for_all
 from flows.surroundings import progress
 from pipeline.settings import Settings
 
@@ -39,6 +39,7 @@ def hand_out(prepared: "Prepared") -> None:
 
     Raises:
         ConfigError: the package for this kind of cluster is not installed.
+        RunnerError: the cluster, or Prefect's server, failed.
     """
     from pipeline.inference.following import Following
 
@@ -54,7 +55,8 @@ def hand_out(prepared: "Prepared") -> None:
             ]
             wait_for_all(shares, following)
 
-    workers()
+    with telling_of_the_runner(runner):
+        workers()
 
 
 @flow(name="detect")

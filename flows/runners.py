@@ -1,19 +1,23 @@
 """Prefect's task runner of ``CELLSCAN_RUNNER``, and its workers on one run of detection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from prefect.exceptions import CancelledRun
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RunnerError
 from pipeline.settings import Runner
 
 if TYPE_CHECKING:
     from pipeline.inference.following import Following
 
 _LOOK_SECONDS = 2.0
+# Packages between us and the workers; httpx is what Prefect asks its server with.
+_BETWEEN = {"prefect", "prefect_dask", "prefect_ray", "dask", "distributed", "ray", "httpx", "httpcore"}
 
 
 def task_runner(runner: Runner) -> TaskRunner[Any]:
@@ -33,6 +37,26 @@ def task_runner(runner: Runner) -> TaskRunner[Any]:
             f"(or prefect-{runner.kind}), here and on the workers"
         ) from error
     return ThreadPoolTaskRunner(max_workers=runner.workers)
+
+
+@contextmanager
+def telling_of_the_runner(runner: Runner) -> Iterator[None]:
+    """Raises:
+    RunnerError: what a cluster, or Prefect, raised of its own; it may pass. What workers raised is left as it is, and
+        a run that somebody cancelled is cancelled.
+    """
+    try:
+        yield
+    except CancelledRun:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _BETWEEN:
+            raise
+        at = f" at {runner.address}" if runner.address else ""
+        raise RunnerError(
+            f"CELLSCAN_RUNNER={runner.kind}{at} did not do the work ({type(error).__name__}: {error}). What is done is "
+            "kept: see that it runs, and start again"
+        ) from error
 
 
 def wait_for_all(futures: Sequence[PrefectFuture[None]], following: "Following") -> None:

@@ -10,7 +10,8 @@
     ├── AnnotationError     annotations that cannot be tied to a volume
     ├── DatasetError        too little or unsuitable data for what was asked
     ├── ModelError          a model version that is not there or does not fit
-    └── TrackingError       the tracking server or registry did not do as asked
+    ├── TrackingError       the tracking server or registry did not do as asked
+    └── RunnerError         a cluster, or the Prefect server between, did not do as asked
 
 A message says what was expected, what came, for which series or key, and what to do. It never holds a
 patient identifier: name series by digest or by ``SeriesInstanceUID`` hash.
@@ -51,3 +52,7 @@ class ModelError(CellscanError):
 
 class TrackingError(CellscanError):
     """The tracking server or registry did not do as asked."""
+
+
+class RunnerError(CellscanError):
+    """A cluster, or the Prefect server between, did not do as asked."""

@@ -2,10 +2,11 @@ import sys
 import types
 
 import pytest
+from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.runners import task_runner
-from pipeline.errors import ConfigError
+from flows.runners import task_runner, telling_of_the_runner
+from pipeline.errors import ConfigError, RunnerError
 from pipeline.settings import Runner
 
 
@@ -55,3 +56,18 @@ def test_threads_of_a_flow_give_the_table_of_one_process(place, outcome, monkeyp
     detect(outcome.champions[0], str(place.archive), tmp_path / "out")
     name = "detections.csv"
     assert (tmp_path / "out" / name).read_bytes() == (outcome.results[0] / name).read_bytes()
+
+
+def test_what_a_cluster_raises_of_its_own_may_pass():
+    with (
+        pytest.raises(RunnerError, match=r"dask at tcp://host:8786 did not do .*CrashedRun: worker lost"),
+        telling_of_the_runner(Runner("dask", 2, "tcp://host:8786")),
+    ):
+        raise CrashedRun("worker lost")
+
+
+@pytest.mark.parametrize("error", [ConfigError("of ours"), ZeroDivisionError("a mistake"), CancelledRun("by somebody")])
+def test_mistakes_and_cancelled_runs_are_told_as_they_are(error):
+    with pytest.raises(type(error)) as told, telling_of_the_runner(Runner("ray", 2)):
+        raise error
+    assert told.value is error
