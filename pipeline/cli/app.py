@@ -9,6 +9,7 @@ from pipeline.cli.better import better
 from pipeline.cli.catalog import catalog
 from pipeline.cli.deidentify import deidentify
 from pipeline.cli.demo import demo
+from pipeline.cli.ensemble import ensemble
 from pipeline.cli.explain import explain
 from pipeline.cli.listen import listen
 from pipeline.cli.plan import plan
@@ -64,6 +65,7 @@ app.command(rich_help_panel=_MODELS)(starters)
 app.command(rich_help_panel=_MODELS)(plan)
 app.command(rich_help_panel=_MODELS)(models.train)
 app.command(rich_help_panel=_MODELS)(transfer_curve)
+app.command(rich_help_panel=_MODELS)(ensemble)
 app.command(rich_help_panel=_MODELS)(models.evaluate)
 app.command(rich_help_panel=_MODELS)(models.compare)
 app.command(rich_help_panel=_MODELS)(better)

@@ -12,6 +12,7 @@ from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.build import build_detector
 from pipeline.detectors.detector import Detector
+from pipeline.detectors.ensemble import Ensemble
 from pipeline.detectors.halved import halved
 from pipeline.errors import ModelError
 
@@ -21,7 +22,7 @@ _BUNDLE = "cellscan.bundle"  # what the other two files hold, in the file of wei
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A network with its experiment.
+    """A network, or an ensemble of several, with its experiment.
 
     ``threshold`` is the score above which a detection counts; it was chosen on validation data. Where each class has
     one of its own (``evaluation.threshold: per_class``), ``class_thresholds`` are they, in the order of the classes, on
@@ -40,10 +41,12 @@ class Bundle:
         """The same network without what is done to its answers: seen once, in full precision, scores as it gives them.
 
         Explanations lead a detection back to one place of one output, which averages and changed scores do not have.
+        Of an ensemble it is the first network.
         """
+        network = self.network.first if isinstance(self.network, Ensemble) else self.network
         inference = self.config.inference.model_copy(update={"views": "none", "precision": "32"})
         config = self.config.model_copy(update={"inference": inference})
-        return replace(self, config=config, class_thresholds=None)
+        return replace(self, config=config, network=network, class_thresholds=None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,8 +62,9 @@ class Bundle:
         weights = halved(weights) if half else weights
         seen = {"patients": sorted(self.seen.patients), "volumes": sorted(self.seen.volumes)}
         own = {} if self.class_thresholds is None else {"class_thresholds": list(self.class_thresholds)}
+        members = {"members": len(self.network.members)} if isinstance(self.network, Ensemble) else {}
         experiment = self.config.model_dump_json(indent=1)
-        facts = json.dumps({"threshold": self.threshold, **own, "seen": seen}, indent=1)
+        facts = json.dumps({"threshold": self.threshold, **own, **members, "seen": seen}, indent=1)
         # The file of weights alone says what it is, too: one can start from it. One entry: of several the order varies.
         save_file(weights, folder / _WEIGHTS, metadata={_BUNDLE: json.dumps([experiment, facts])})
         (folder / _EXPERIMENT).write_text(experiment, encoding="utf-8")
@@ -112,11 +116,13 @@ class Bundle:
             patients, volumes = frozenset(seen["patients"]), frozenset(seen["volumes"])
             own = known.get("class_thresholds")  # absent where one threshold holds for all
             class_thresholds = None if own is None else tuple(float(one) for one in own)
+            members = int(known.get("members", 1))
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{weights.parent} is described in another way than this cellscan reads: {error}"
             ) from error
-        network = build_detector(_without_download(config))
+        built = [build_detector(_without_download(config)) for _ in range(members)]
+        network = built[0] if members == 1 else Ensemble(built)
         try:
             network.load_state_dict(load_file(weights))
         except (RuntimeError, SafetensorError) as error:

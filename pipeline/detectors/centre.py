@@ -1,7 +1,7 @@
 """The centre detector: backbone → decoder → score, class and distances to the object's edge at every location."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.networks.blocks import Convolution
@@ -90,14 +90,22 @@ class CentreDetector(Detector[Maps]):
         """The peaks: locations whose score none of their neighbours exceeds."""
         return [self._peaks(output, number, view, score_floor) for number, view in enumerate(views)]
 
-    def look(
-        self, image: torch.Tensor, views: Sequence[View], score_floor: float, turns: Sequence[Turn] = (UPRIGHT,)
+    def averaged(self, outputs: Sequence[Maps]) -> Maps:
+        return averaged(outputs)
+
+    def look_through(
+        self,
+        see: Callable[[torch.Tensor], Maps],
+        image: torch.Tensor,
+        views: Sequence[View],
+        score_floor: float,
+        turns: Sequence[Turn],
     ) -> list[Candidates]:
         """As in `Detector`; what is said of one place in all turns is averaged: probabilities of scores and classes,
         and distances."""
         if tuple(turns) == (UPRIGHT,):
-            return self.candidates(self(image), views, score_floor)
-        said = [self._turned_back(self(turn.of(image, self.dims)), turn) for turn in turns]
+            return self.candidates(see(image), views, score_floor)
+        said = [self._turned_back(see(turn.of(image, self.dims)), turn) for turn in turns]
         return self.candidates(averaged(said), views, score_floor)
 
     def _turned_back(self, maps: Maps, turn: Turn) -> Maps:

@@ -127,6 +127,10 @@ class Detector(nn.Module, ABC, Generic[Output]):
         return self(image)
 
     @abstractmethod
+    def averaged(self, outputs: Sequence[Output]) -> Output:
+        """The mean of what several networks say of the same places."""
+
+    @abstractmethod
     def loss(
         self,
         output: Output,
@@ -152,19 +156,33 @@ class Detector(nn.Module, ABC, Generic[Output]):
     ) -> list[Candidates]:
         """The candidates of a batch of windows, each seen in all ``turns``.
 
-        Here those of all turns are pooled: suppression then keeps the highest score of what several turns show. Kinds
-        that can, average what they say before they take candidates from it.
-
         Args:
             image: as for `forward`; with a swap in ``turns``, its edges i and j are multiples of either's stride.
             views: the place of each window.
             score_floor: see `candidates`.
             turns: flips and quarter turns, `UPRIGHT` among them or not.
         """
+        return self.look_through(
+            lambda turned: self.output_above(turned, score_floor), image, views, score_floor, turns
+        )
+
+    def look_through(
+        self,
+        see: Callable[[torch.Tensor], Output],
+        image: torch.Tensor,
+        views: Sequence[View],
+        score_floor: float,
+        turns: Sequence[Turn],
+    ) -> list[Candidates]:
+        """As `look`, by what ``see`` says of the image in each turn.
+
+        Here the candidates of all turns are pooled: suppression then keeps the highest score of what several turns
+        show. Kinds that can, average what is said before they take candidates from it.
+        """
         window, parts = tuple(image.shape[2:]), []
         for turn in turns:
             places = [view.turned(turn, window) for view in views]
-            found = self.candidates(self.output_above(turn.of(image, self.dims), score_floor), places, score_floor)
+            found = self.candidates(see(turn.of(image, self.dims)), places, score_floor)
             pairs = zip(found, views, strict=True)
             parts.append([self._inside(one.turned_back(turn, view.shape), view) for one, view in pairs])
         return [Candidates.together(of_window) for of_window in zip(*parts, strict=True)]

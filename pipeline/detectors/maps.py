@@ -32,14 +32,15 @@ def averaged(maps: Sequence[Maps]) -> Maps:
     shares = torch.stack([torch.log_softmax(one.classes, dim=1) for one in maps])
     grades = [one.grade for one in maps if one.grade is not None]
     return Maps(
-        _mean_logit([one.score for one in maps]),
+        mean_logit([one.score for one in maps]),
         torch.logsumexp(shares, dim=0) - math.log(len(maps)),
         torch.stack([one.distances for one in maps]).mean(dim=0),
-        _mean_logit(grades) if grades else None,
+        mean_logit(grades) if grades else None,
     )
 
 
-def _mean_logit(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+def mean_logit(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The logit of the mean probability, exact near 0 and 1."""
     said = torch.stack(list(logits))
     yes, no = (torch.logsumexp(functional.logsigmoid(sign * said), dim=0) for sign in (1, -1))
     return yes - no

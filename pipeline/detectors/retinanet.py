@@ -21,6 +21,7 @@ from pipeline.detectors.anchor_losses import drawn_alike, patch_loss, score_loss
 from pipeline.detectors.anchors import Anchors, sides
 from pipeline.detectors.backbones import make_backbone
 from pipeline.detectors.detector import Candidates, Count, Detector, Loss, View, at_least_one, check_level
+from pipeline.detectors.maps import mean_logit
 from pipeline.detectors.shapes import apart
 
 
@@ -82,6 +83,14 @@ class RetinaNetDetector(Detector[AnchorMaps]):
             return AnchorMaps(logits, self._boxed(levels))
         sides = 2 * self.dims
         return AnchorMaps(logits, tuple(level.new_zeros(()).expand(*level.shape[:-1], sides) for level in logits))
+
+    def averaged(self, outputs: Sequence[AnchorMaps]) -> AnchorMaps:
+        """Of probabilities, and of deltas, which all are relative to the same anchors."""
+        logits = zip(*(one.logits for one in outputs), strict=True)
+        deltas = zip(*(one.deltas for one in outputs), strict=True)
+        return AnchorMaps(
+            tuple(mean_logit(level) for level in logits), tuple(torch.stack(level).mean(dim=0) for level in deltas)
+        )
 
     def compile(self, *args: Any, **options: Any) -> None:
         """In the two steps that `output_above` takes."""

@@ -44,13 +44,14 @@ def transfer(source: Bundle, target: Detector, config: ExperimentConfig) -> Tran
     same features: weights are divided by three and repeated, or summed. Others start anew.
 
     Args:
-        source: what to start from.
+        source: what to start from; of an ensemble, its first network.
         target: of ``config``.
         config: the experiment to train.
 
     Raises:
         ModelError: less than half of the backbone would be copied: the two are different networks.
     """
+    source = source.plain
     own, given = target.state_dict(), source.network.state_dict()
     channels = source.config.preprocessing.channels, config.preprocessing.channels
     fitting: dict[str, torch.Tensor] = {}

@@ -1,11 +1,13 @@
 """One experiment → one registered version with its evaluation."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import ExperimentConfig
 from pipeline.config.data import FoldSplit
+from pipeline.datasets.cases import Case
 from pipeline.detectors.bundle import Bundle
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.inference.detect import VolumeDetector, score_cases
@@ -94,24 +96,37 @@ def train_version(
         folder = settings.runs / key
         result = _train(config, data, folder, settings, initial, run, progress)
         bundle = Bundle.load(result.bundle_folder)
-        evaluation = _evaluate_once(config, bundle, data, folder, settings, progress)
-        version = register(
-            settings,
-            run.run_id,
-            result.bundle_folder,
-            config.name,
-            key,
-            _version_tags(tags, evaluation),
-            bundle.threshold,
-        )
-        evaluation = replace(evaluation, version=f"{config.name}/{version}")
-        test = CaseTable(config.name, evaluation.test_set, "test", case_rows(data.split.test))
-        run.link_figures(resolve(settings, evaluation.version).model_id, test)
-        log_evaluation(run, evaluation)
+        evaluation = evaluated_once(bundle, data.split.test, folder, settings, progress)
+        evaluation = registered(run, result.bundle_folder, bundle, key, tags, evaluation, data.split.test, settings)
         if shift:
             log_translation(run, bundle, data.split.test, settings, progress)
         run.set_tags({VERSION_TAG: evaluation.version, SECONDS_TAG: f"{result.seconds:.1f}"})
+    version = evaluation.version.rpartition("/")[2]
     return TrainedVersion(config.name, version, run.run_id, result.seconds, False, evaluation)
+
+
+def registered(
+    run: TrackedRun,
+    folder: Path,
+    bundle: Bundle,
+    key: str,
+    tags: dict[str, str],
+    evaluation: Evaluation,
+    test: Sequence[Case],
+    settings: Settings,
+) -> Evaluation:
+    """Register the bundle in ``folder`` as a version of its experiment's name, with what it scored on ``test``.
+
+    Returns:
+        The evaluation, which names the version now.
+    """
+    name = bundle.config.name
+    version = register(settings, run.run_id, folder, name, key, _version_tags(tags, evaluation), bundle.threshold)
+    evaluation = replace(evaluation, version=f"{name}/{version}")
+    cases = CaseTable(name, evaluation.test_set, "test", case_rows(test))
+    run.link_figures(resolve(settings, evaluation.version).model_id, cases)
+    log_evaluation(run, evaluation)
+    return evaluation
 
 
 def _train(
@@ -123,7 +138,7 @@ def _train(
     run: TrackedRun,
     progress: Progress | None,
 ) -> TrainingResult:
-    _log_start(config, data, run)
+    log_data(config, data, run)
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
         run.log_epoch(epoch, _epoch_figures(figures))
@@ -136,7 +151,8 @@ def _train(
     return result
 
 
-def _log_start(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) -> None:
+def log_data(config: ExperimentConfig, data: ExperimentData, run: TrackedRun) -> None:
+    """The experiment, and what `pipeline.stages.experiment.data_of` finds its data by."""
     run.log_config(config)
     for side, cases in data.split.sides().items():
         if side != "test":  # logged with its evaluation, by the digest of which test sets are told apart
@@ -150,19 +166,18 @@ def _epoch_figures(figures: dict[str, float]) -> dict[str, float]:
     return {f"epoch_{n}" if n.endswith("seconds") else n: value for n, value in figures.items() if n != "epoch"}
 
 
-def _evaluate_once(
-    config: ExperimentConfig,
+def evaluated_once(
     bundle: Bundle,
-    data: ExperimentData,
+    test: Sequence[Case],
     folder: Path,
     settings: Settings,
     progress: Progress | None,
 ) -> Evaluation:
     """The test cases are detected on once, also when registering is tried again. The version has no number yet."""
-    kept = folder / EVALUATION
+    config, kept = bundle.config, folder / EVALUATION
     if (kept / "evaluation.json").is_file():  # written last
         return Evaluation.load(kept)
-    scored = score_cases(VolumeDetector(bundle, settings.device), data.split.test, progress)
+    scored = score_cases(VolumeDetector(bundle, settings.device), test, progress)
     evaluation = evaluate(scored, config.evaluation, config.data.classes, config.name, bundle.threshold, config.seed)
     evaluation.save(kept)
     return evaluation

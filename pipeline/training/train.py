@@ -19,11 +19,9 @@ from pipeline.detectors.detector import Detector
 from pipeline.detectors.transfer import transfer
 from pipeline.devices import resolve_device
 from pipeline.errors import DatasetError
-from pipeline.evaluation.class_thresholds import choose_class_thresholds
-from pipeline.evaluation.evaluate import choose_threshold
-from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.progress import Progress
 from pipeline.settings import Settings
+from pipeline.training.choosing import with_thresholds
 from pipeline.training.diary import Diary, OnEpoch, epochs_in, history, write
 from pipeline.training.fit import Fit, total_steps, training_module
 from pipeline.training.precision import Precision, choose_precision
@@ -205,9 +203,4 @@ def _choose(
     """The best epoch's weights with the threshold that suits the validation cases."""
     state = {k.removeprefix("network."): v for k, v in checkpoint["state_dict"].items() if k.startswith("network.")}
     network.load_state_dict(state)
-    draft = Bundle(config, network.eval(), 0.5, seen)
-    scored = score_cases(VolumeDetector(draft, settings.device), split.validation, progress)
-    threshold, own = choose_threshold(scored, config.evaluation), None
-    if config.evaluation.threshold == "per_class" and len(config.data.classes) > 1:
-        own = choose_class_thresholds(scored, config.evaluation, config.data.classes, threshold)
-    return Bundle(config, network, threshold, seen, own)
+    return with_thresholds(Bundle(config, network.eval(), 0.5, seen), split.validation, settings, progress)

@@ -46,6 +46,7 @@ COMMANDS = {
         *("as_json", "home", "verbose"),
     ],
     "doctor": ["as_json", "home", "verbose"],
+    "ensemble": ["name", "versions", "as_json", "home", "verbose"],
     "evaluate": ["version", "data", "subset", "as_json", "home", "verbose"],
     "explain": ["version", "path", "out", "detection", "as_json", "home", "verbose"],
     "ingest": ["archive", "where", "deidentify", "strict", "as_json", "home", "verbose"],

@@ -165,7 +165,7 @@ def test_pooled_boxes_and_outlines_are_turned_back_with_their_sides():
     image = torch.rand(1, 1, 16, 24)
     view = View((8, 4), (20, 27))  # reaches 4 and 1 voxels beyond the end
     for turn in ALL_2D:
-        (found,) = Detector.look(network, image, [view], 0.001, [turn])
+        (found,) = Detector.look_through(network, network, image, [view], 0.001, [turn])
         (plain,) = network.candidates(network._turned_back(network(turn.of(image, 2)), turn), [view], 0.001)
         order, other = (np.lexsort(one.at.numpy().T) for one in (found, plain))
         assert found.at.numpy()[order] == pytest.approx(plain.at.numpy()[other], abs=1e-4)
