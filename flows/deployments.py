@@ -47,6 +47,7 @@ class Deployment(BaseModel):
         "train",
         "train_group",
         "transfer_curve",
+        "ensemble",
         "evaluate",
         "compare",
         "promote",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 2.0
 # Packages between us and the workers; httpx is what Prefect asks its server with.
+_UNREACHED = "Failed to reach API"  # a plain RuntimeError of Prefect 3.8's
 _BETWEEN = {"prefect", "prefect_dask", "prefect_ray", "dask", "distributed", "ray", "httpx", "httpcore"}
 
 
@@ -42,15 +43,15 @@ def task_runner(runner: Runner) -> TaskRunner[Any]:
 @contextmanager
 def telling_of_the_runner(runner: Runner) -> Iterator[None]:
     """Raises:
-    RunnerError: what a cluster, or Prefect, raised of its own; it may pass. What workers raised is left as it is, and
-        a run that somebody cancelled is cancelled.
+    RunnerError: what a cluster, or Prefect, raised of its own; it may pass. What workers raised is left as it is, as
+        is an OSError where nothing could be reached; and a run that somebody cancelled is cancelled.
     """
     try:
         yield
     except CancelledRun:
         raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _BETWEEN:
+        if type(error).__module__.partition(".")[0] not in _BETWEEN and _UNREACHED not in str(error):
             raise
         at = f" at {runner.address}" if runner.address else ""
         raise RunnerError(

@@ -19,7 +19,7 @@ def ensemble(
     """Register a version that averages what several versions of one network say of each place.
 
     Such as those of train --seeds 0,1,2. It takes as long as all of them together, and is evaluated, compared, promoted
-    and detected with like any other.
+    and detected with like any other; explain shows its first network.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import evaluation_lines
@@ -27,6 +27,5 @@ def ensemble(
 
         made = ensemble_versions(name, versions, Settings.from_environment(), screen.progress)
         told = "was there before, nothing was done again" if made.reused else f"averages {', '.join(made.members)}"
-        chosen = "chosen on the scans that validated all" if made.validated else "the mean of theirs"
-        screen.say(f"{made.spec} {told}; threshold {made.threshold:.3f}, {chosen}", *evaluation_lines(made.evaluation))
+        screen.say(f"{made.spec} {told}; threshold {made.threshold:.3f}", *evaluation_lines(made.evaluation))
         screen.give(made)

@@ -42,12 +42,19 @@ def make_backbone(config: Backbones, dims: int, channels: int) -> Backbone:
 
 
 class _GroupNorm(nn.GroupNorm):
-    """In 32 bits also where the rest is in bf16, as autocast does it on a GPU. On a CPU torch 2.13 takes 5 to 10 times
-    as long for its gradient in bf16: training steps of dsb and lidc took 170 and 340 ms and take 150 and 265 ms."""
+    """Trained in 32 bits also where the rest is in bf16, as autocast does it on a GPU: on a CPU torch 2.13 takes 5 to
+    10 times as long for its gradient in bf16. Steps of dsb and lidc took 170 and 340 ms and take 150 and 265 ms."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(image.device.type, enabled=False):
+        if not _learns_in_half(image):
+            return super().forward(image)
+        with torch.autocast("cpu", enabled=False):
             return super().forward(image.float()).to(image.dtype)
+
+
+def _learns_in_half(image: torch.Tensor) -> bool:
+    """On a CPU, where some gradients are slow in bf16; without gradients bf16 is the quicker."""
+    return image.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
 
 
 Norm.add_factory_callable("group_32", lambda _: _GroupNorm)
@@ -218,16 +225,12 @@ class _SameConv(nn.Conv2d):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if self._odd:
             image = functional.pad(image, (0, 1, 0, 1))
-        if self._slow_in_half and torch.is_autocast_enabled("cpu") and image.device.type == "cpu":
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(image.float()).to(image.dtype)
-        return super().forward(image)
-
-    @property
-    def _slow_in_half(self) -> bool:
-        """The gradient of filters that see one channel each: torch 2.13 takes 3 to 8 times as long for it in bf16 on a
-        CPU. A training step of crc took 205 ms and takes 165 ms."""
-        return self.groups > 1 and torch.is_grad_enabled()
+        if self.groups == 1 or not _learns_in_half(image):
+            return super().forward(image)
+        # torch 2.13 takes 3 to 8 times as long for the gradient of filters that see one channel each in bf16: a step
+        # of crc took 205 ms and takes 165 ms.
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(image.float()).to(image.dtype)
 
 
 class _InvertedResidual(nn.Module):

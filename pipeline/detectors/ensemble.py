@@ -13,8 +13,8 @@ from pipeline.detectors.turns import Turn
 
 
 class Ensemble(Detector[Output]):
-    """Networks of one experiment, trained from several seeds or on several folds: what they say of a place is averaged
-    before candidates are taken from it (probabilities and distances, as `Detector.averaged` does).
+    """Networks of one experiment, trained from several seeds: what they say of a place is averaged before
+    candidates are taken from it (probabilities and distances, as `Detector.averaged` does).
 
     Args:
         members: two or more, alike but for their weights. The first stands for all where one network is asked for.

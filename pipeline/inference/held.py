@@ -1,22 +1,26 @@
 """What a worker has in hand, by any of its threads."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 
 class Held:
+    """Volumes, each with the number of the attempt on it: an earlier one that ends late lets go of nothing."""
+
     def __init__(self) -> None:
-        self._names: set[str] = set()
+        self._attempts: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def __call__(self) -> tuple[str, ...]:
+    @property
+    def volumes(self) -> tuple[str, ...]:
         with self._lock:
-            return tuple(self._names)
+            return tuple(self._attempts)
 
-    def take(self, names: Iterable[str]) -> None:
+    def take(self, attempts: Mapping[str, int]) -> None:
         with self._lock:
-            self._names.update(names)
+            self._attempts.update(attempts)
 
-    def drop(self, names: Iterable[str]) -> None:
+    def drop(self, volume_id: str, attempt: int) -> None:
         with self._lock:
-            self._names.difference_update(names)
+            if self._attempts.get(volume_id) == attempt:
+                del self._attempts[volume_id]

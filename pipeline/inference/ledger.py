@@ -8,7 +8,7 @@ database's: machines whose clocks are wrong do no harm.
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from pipeline import process
 from pipeline.inference import ledger_tables as tables
@@ -25,7 +26,7 @@ from pipeline.inference.held import Held
 from pipeline.inference.ledger_rows import LedgerRow, Open, State
 from pipeline.inference.ledger_tables import rows as t
 from pipeline.settings import Settings
-from pipeline.sources.catalog.away import outlasting
+from pipeline.sources.catalog.away import is_away, outlasting
 from pipeline.sources.catalog.engine import open_engine, reading
 from pipeline.sources.catalog.saving import chunks
 
@@ -102,12 +103,16 @@ class Ledger:
         self._heartbeat = Heartbeat(self.beat, lease_seconds / _BEATS_A_LEASE)
         self._engine = open_engine(url)
         try:
-            tables.make_tables(self._engine)
-            self._adopt()
+            self._begin()
         except BaseException:
             self._engine.dispose()
             raise
         self._now = tables.now(self._engine)
+
+    @outlasting
+    def _begin(self) -> None:
+        tables.make_tables(self._engine)
+        self._adopt()
 
     @classmethod
     def of(cls, settings: Settings, model: str, config: str) -> "Ledger":
@@ -122,11 +127,14 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Release what this worker has not ended."""
+        """Release what this worker has not ended; where the database is away, its lease will."""
         self._heartbeat.stop()
         try:
             with self._engine.begin() as connection:
                 connection.execute(sql.update(t).where(t.c.owner == self._owner).values(state="pending", **_FREE))
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
         finally:
             self._engine.dispose()
 
@@ -137,7 +145,7 @@ class Ledger:
             return float(connection.execute(sql.select(self._now)).scalar_one())
 
     @outlasting
-    def enter(self, volume_ids: Iterable[str]) -> None:
+    def enter(self, volume_ids: Collection[str]) -> None:
         """Add volumes that have no row yet, as pending."""
         # In one order, or two runs that enter the same volumes could wait for each other.
         for some in chunks(sorted(set(volume_ids)), _ENTERED_AT_ONCE):
@@ -168,9 +176,10 @@ class Ledger:
                 # SQLite has no such lock and needs none: its transactions that write run one after the other.
                 locked = wanted.order_by(t.c.volume_id).limit(limit).with_for_update(skip_locked=True)
                 claims += filter(None, (self._claim(connection, row) for row in connection.execute(locked).all()))
-                self._held.take(claim.volume_id for claim in claims)
+                self._held.take({claim.volume_id: claim.attempt for claim in claims})
         except BaseException:
-            self._held.drop(claim.volume_id for claim in claims)
+            for claim in claims:
+                self._held.drop(claim.volume_id, claim.attempt)
             raise
         for claim in claims:
             self._part(claim.volume_id, claim.attempt - 1).unlink(missing_ok=True)
@@ -198,7 +207,7 @@ class Ledger:
             return connection.execute(sql.update(t).where(t.c.owner.in_(dead)).values(lease_until=0.0)).rowcount
 
     @outlasting
-    def open(self, volume_ids: Iterable[str], began: float) -> Open:
+    def open(self, volume_ids: Collection[str], began: float) -> Open:
         """Which of the volumes a run that began then still has to wait for, in their order."""
         pending, elsewhere = [], []
         claimable = self._claimable(began) | self._unheard()
@@ -213,7 +222,7 @@ class Ledger:
         return Open(tuple(pending), tuple(elsewhere))
 
     @outlasting
-    def rows(self, volume_ids: Iterable[str]) -> dict[str, LedgerRow]:
+    def rows(self, volume_ids: Collection[str]) -> dict[str, LedgerRow]:
         """Rows of the named volumes, by volume id, in their order."""
         ids, found = list(volume_ids), {}
         with reading(self._engine) as connection:
@@ -222,11 +231,11 @@ class Ledger:
                     found[row.volume_id] = LedgerRow.of(row, self._results)
         return {one: found[one] for one in ids if one in found}
 
-    def reopen(self, volume_ids: Iterable[str]) -> None:
+    def reopen(self, volume_ids: Collection[str]) -> None:
         """Make done volumes, whose results are no longer on disk, pending again."""
         self._set(volume_ids, ("done",), {"state": "pending", "failures": 0, "failed_at": None})
 
-    def retry(self, volume_ids: Iterable[str]) -> None:
+    def retry(self, volume_ids: Collection[str]) -> None:
         """Make quarantined volumes, and those that failed before, pending as if they never had failed."""
         anew = {"state": "pending", "reason": "", "failures": 0, "failed_at": None}
         self._set(volume_ids, ("quarantined", "pending"), anew)
@@ -266,7 +275,7 @@ class Ledger:
                 raise
             return False  # whoever took the volume over removed it
         in_time = self._settle(claim, counts)
-        self._held.drop([claim.volume_id])
+        self._held.drop(claim.volume_id, claim.attempt)
         if not in_time:
             claim.part.unlink(missing_ok=True)
         return in_time
@@ -298,14 +307,14 @@ class Ledger:
                 state, told = "quarantined", f"{reason} (tried {failures} times)"
             failed = {"state": state, "reason": told, "failures": failures, "failed_at": self._now}
             self._ended(connection, claim, failed)
-        self._held.drop([claim.volume_id])
+        self._held.drop(claim.volume_id, claim.attempt)
 
     @outlasting
     def _end(self, claim: Claim, values: Mapping[str, Any]) -> None:
         claim.part.unlink(missing_ok=True)
         with self._engine.begin() as connection:
             self._ended(connection, claim, values)
-        self._held.drop([claim.volume_id])
+        self._held.drop(claim.volume_id, claim.attempt)
 
     def _ended(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
         ended = sql.update(t).where(self._of(claim)).values(**_FREE, **values)
@@ -321,7 +330,7 @@ class Ledger:
         return self._mine() & (t.c.volume_id == claim.volume_id) & latest
 
     @outlasting
-    def _set(self, volume_ids: Iterable[str], states: Sequence[State], values: Mapping[str, Any]) -> None:
+    def _set(self, volume_ids: Collection[str], states: Sequence[State], values: Mapping[str, Any]) -> None:
         for some in chunks(sorted(volume_ids)):
             those = self._mine() & t.c.volume_id.in_(some) & t.c.state.in_(states)
             with self._engine.begin() as connection:
@@ -338,7 +347,7 @@ class Ledger:
 
     def _unheard(self) -> sql.ColumnElement[bool]:
         """What this worker claimed, without the answer having arrived."""
-        return (t.c.owner == self._owner) & t.c.volume_id.not_in(self._held())
+        return (t.c.owner == self._owner) & t.c.volume_id.not_in(self._held.volumes)
 
     def _insert(self, table: sql.Table) -> postgresql.Insert | sqlite.Insert:
         return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)

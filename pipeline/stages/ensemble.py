@@ -1,10 +1,11 @@
 """Several versions of one network → one version that averages what they say."""
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
-from statistics import fmean
+from pathlib import Path
 
 from pipeline.config import ExperimentConfig
 from pipeline.config.base import Config
@@ -12,7 +13,7 @@ from pipeline.datasets.cases import Case
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.ensemble import Ensemble
-from pipeline.errors import DatasetError, ModelError
+from pipeline.errors import ConfigError, DatasetError, ModelError
 from pipeline.evaluation import Evaluation
 from pipeline.progress import Progress
 from pipeline.settings import Settings
@@ -25,17 +26,17 @@ from pipeline.tracking.session import prepare
 from pipeline.training.choosing import with_thresholds
 
 MEMBERS_TAG = "cellscan.members"
+_BUNDLE = "bundle"
+_NAME = "[a-z][a-z0-9_]*"
 
 
 @dataclass(frozen=True, eq=False)
 class EnsembleVersion:
-    """``validated``: its threshold was chosen on scans that validated every member, else it is the members' mean.
-    ``reused``: it was there before."""
+    """``reused``: it was there before."""
 
     spec: str
     members: tuple[str, ...]
     threshold: float
-    validated: bool
     reused: bool
     evaluation: Evaluation
 
@@ -44,7 +45,6 @@ class EnsembleVersion:
             "version": self.spec,
             "members": self.members,
             "threshold": self.threshold,
-            "validated": self.validated,
             "reused": self.reused,
             "evaluation": self.evaluation.summary(),
         }
@@ -55,9 +55,8 @@ def ensemble_versions(
 ) -> EnsembleVersion:
     """Register ``name/N``, whose network is those of ``versions``; it is used like any other version.
 
-    Its experiment is that of the first. Its threshold is chosen on the scans that validated all members; members of
-    different folds have none in common, and then it is the mean of theirs. It is judged on the test scans that no
-    member has seen.
+    Its experiment is that of the first. The data must have been divided alike for all: its threshold is chosen on
+    the scans that validated them, and it is judged on those that tested them. Stopped and started again it continues.
 
     Args:
         name: of the model that it is a version of.
@@ -67,81 +66,73 @@ def ensemble_versions(
         progress: called as scans are detected on.
 
     Raises:
-        ModelError: there is no such version, or the networks differ.
-        DatasetError: the members have seen all of the first one's test scans.
+        ConfigError: ``name`` cannot be one.
+        ModelError: there is no such version, one is an ensemble itself, or the networks differ.
+        DatasetError: the members' data were divided differently, or have changed.
     """
+    if not re.fullmatch(_NAME, name):
+        raise ConfigError(f"a model's name has small letters, digits and _, such as cells_of_three, got {name!r}")
     prepare(settings, progress)
     records = _different([resolve(settings, version) for version in versions])
     bundles = [Bundle.load(record.bundle_folder) for record in records]
-    for record, bundle in zip(records[1:], bundles[1:], strict=True):
+    for record, bundle in zip(records, bundles, strict=True):
+        if isinstance(bundle.network, Ensemble):
+            raise ModelError(f"{record.spec} is an ensemble itself: name its members, {record.tags.get(MEMBERS_TAG)}")
         _check_alike(records[0].spec, bundles[0].config, record.spec, bundle.config)
-    data = [data_of(record, bundle.config, settings) for record, bundle in zip(records, bundles, strict=True)]
+    data = data_of(records[0], bundles[0].config, settings)
+    for record, bundle in zip(records[1:], bundles[1:], strict=True):
+        if data_of(record, bundle.config, settings).split.digest != data.split.digest:
+            raise DatasetError(
+                f"the data of {records[0].spec} and {record.spec} were divided differently, so that one may have "
+                "learnt from what judges the other: take versions of one division, such as those of cellscan train "
+                "--seeds 0,1,2"
+            )
     seen = reduce(Seen.joined, (bundle.seen for bundle in bundles))
-    test = [case for case in data[0].split.test if not seen.holds(case)]
-    if not test:
-        raise DatasetError(
-            f"{', '.join(record.spec for record in records)} have together seen all test scans of the first, so that "
-            "nothing is left to judge them by as one: take versions that were tested on the same scans, such as those "
-            "of cellscan train --seeds"
-        )
     config = ExperimentConfig.model_validate(bundles[0].config.model_dump() | {"name": name})
     bundle = Bundle(config, Ensemble([one.network for one in bundles]), 0.5, seen)
-    return _tracked(bundle, bundles, records, data, test, settings, progress)
+    return _tracked(bundle, records, data, settings, progress)
 
 
 def _tracked(
-    bundle: Bundle,
-    members: Sequence[Bundle],
+    draft: Bundle,
     records: Sequence[VersionRecord],
-    data: Sequence[ExperimentData],
-    test: Sequence[Case],
+    data: ExperimentData,
     settings: Settings,
     progress: Progress | None,
 ) -> EnsembleVersion:
-    config, specs = bundle.config, tuple(record.spec for record in records)
+    config, specs, test = draft.config, tuple(record.spec for record in records), data.split.test
     key = _key(config.name, records)
     tags = {
         "cellscan.kind": "ensemble",
         "cellscan.config_digest": config.digest(),
-        "cellscan.dataset_digest": data[0].split.digest,
+        "cellscan.dataset_digest": data.split.digest,
         MEMBERS_TAG: ", ".join(specs),
     }
-    validation = _common_validation(data)
     title = f"ensemble {config.name} of {len(records)} {key[:6]}"
     with tracked_run(settings, config.name, key, tags, title) as run:
         if run.finished:
             record = resolve(settings, str(run.tag(VERSION_TAG)))
             threshold = Bundle.load(record.bundle_folder).threshold
-            evaluation = own_evaluation(record, settings)
-            return EnsembleVersion(record.spec, specs, threshold, bool(validation), True, evaluation)
-        log_data(config, data[0], run)
+            return EnsembleVersion(record.spec, specs, threshold, True, own_evaluation(record, settings))
+        log_data(config, data, run)
         folder = settings.runs / key
-        bundle = _with_thresholds(bundle, members, validation, settings, progress)
-        bundle.save(folder / "bundle")
+        bundle = _chosen_once(draft, folder, data.split.validation, settings, progress)
         evaluation = evaluated_once(bundle, test, folder, settings, progress)
-        evaluation = registered(run, folder / "bundle", bundle, key, tags, evaluation, test, settings)
+        evaluation = registered(run, folder / _BUNDLE, bundle, key, tags, evaluation, test, settings)
         run.set_tags({VERSION_TAG: evaluation.version})
-    return EnsembleVersion(evaluation.version, specs, bundle.threshold, bool(validation), False, evaluation)
+    return EnsembleVersion(evaluation.version, specs, bundle.threshold, False, evaluation)
 
 
-def _with_thresholds(
-    bundle: Bundle,
-    members: Sequence[Bundle],
-    validation: Sequence[Case],
-    settings: Settings,
-    progress: Progress | None,
+def _chosen_once(
+    draft: Bundle, folder: Path, validation: Sequence[Case], settings: Settings, progress: Progress | None
 ) -> Bundle:
-    if validation:
-        return with_thresholds(bundle, validation, settings, progress)
-    own = [one.class_thresholds for one in members]
-    mean = None if None in own else tuple(map(fmean, zip(*own, strict=True)))
-    return replace(bundle, threshold=fmean(one.threshold for one in members), class_thresholds=mean)
-
-
-def _common_validation(data: Sequence[ExperimentData]) -> list[Case]:
-    """The first one's validation cases that are so for all, if they are enough to choose by: all of them."""
-    first, *others = ({case.case_id for case in one.split.validation} for one in data)
-    return list(data[0].split.validation) if all(other == first for other in others) else []
+    """With its threshold, which another device could choose differently: what was begun with it goes on with it."""
+    kept = folder / _BUNDLE
+    if not kept.is_dir():
+        part = folder / f"{_BUNDLE}.part"
+        with_thresholds(draft, validation, settings, progress).save(part)
+        part.rename(kept)
+    return Bundle.load(kept)
 
 
 def _different(records: list[VersionRecord]) -> list[VersionRecord]:

@@ -15,6 +15,7 @@ from pipeline.datasets.cases import Case
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import CaseSplit
 from pipeline.detectors.bundle import Bundle
+from pipeline.detectors.ensemble import Ensemble
 from pipeline.errors import ModelError
 from pipeline.evaluation import Evaluation
 from pipeline.inference.detect import VolumeDetector
@@ -57,8 +58,8 @@ def make_starter(
         progress: called while the validation cases are detected on.
 
     Raises:
-        ModelError: there is no such version, its data may not be shipped, the halved one detects otherwise, or it is
-            larger than 8 MB.
+        ModelError: there is no such version, it is an ensemble, its data may not be shipped, the halved one detects
+            otherwise, or it is larger than 8 MB.
         DatasetError: the version's data have changed, or are gone.
     """
     shelf = shelf or shelves.SHELF
@@ -66,6 +67,8 @@ def make_starter(
         raise ModelError(f"a starter's name has small letters, digits and dashes, such as nuclei-2d, got {name!r}")
     record = resolve(settings, version)
     bundle = Bundle.load(record.bundle_folder)
+    if isinstance(bundle.network, Ensemble):
+        raise ModelError(f"{version} is an ensemble of several networks, and a starter is one: take one of its members")
     source = shippable_source(bundle.config)
     evaluation = own_evaluation(record, settings)
     split = data_of(record, bundle.config, settings).split

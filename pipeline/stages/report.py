@@ -12,6 +12,7 @@ from pipeline.reporting.records import IngestReport, Page, Promotion, ReportData
 from pipeline.reporting.report import write_report as write_html
 from pipeline.settings import Settings
 from pipeline.sources.catalog import Catalog
+from pipeline.stages.ensemble import MEMBERS_TAG
 from pipeline.stages.experiment import named_source
 from pipeline.stages.report_pictures import shown_cases
 from pipeline.stages.report_subject import subject_of
@@ -94,10 +95,12 @@ def _task(
 
 
 def _facts(record: registry.VersionRecord, bundle: Bundle) -> dict[str, str]:
+    members = record.tags.get(MEMBERS_TAG)
     return {
         "Patients that shaped it": str(len(bundle.seen.patients)),
         "Weights": f"digest {record.tags[registry.DIGEST_TAG][:16]}",
         "MLflow run": record.run_id,
+        **({"Ensemble": f"the mean of {members}; the rows above are of the first"} if members else {}),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.prepared import PreparedCase
-from pipeline.datasets.samples import collate
+from pipeline.datasets.samples import Batch, collate
 from pipeline.datasets.sampling import PatchDataset
 from pipeline.datasets.seen import Seen
 from pipeline.datasets.split import CaseSplit
@@ -168,12 +169,16 @@ def _precision(
 def _first_loss(
     config: ExperimentConfig, network: Detector, prepared: Sequence[PreparedCase], device: torch.device
 ) -> Callable[[], torch.Tensor]:
-    """The loss on the first batch, as the training will compute it. Patches are drawn in 32 bits."""
-    dataset = PatchDataset(prepared, config)
-    first = collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))]).to(device)
+    """The loss on the first batch, as the training will compute it."""
+
+    @cache
+    def first() -> Batch:
+        dataset = PatchDataset(prepared, config)
+        with torch.autocast(device.type, enabled=False):  # sampling a patch is no arithmetic of the network's
+            return collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))]).to(device)
 
     def loss() -> torch.Tensor:
-        return training_module(config, network.to(device), prepared, Rank()).train().loss(first)
+        return training_module(config, network.to(device), prepared, Rank()).train().loss(first())
 
     return loss
 

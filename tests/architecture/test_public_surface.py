@@ -79,6 +79,7 @@ FUNCTIONS = [
     "pipeline.stages.train:train_version",
     "pipeline.stages.train_group:train_group",
     "pipeline.stages.transfer_curve:transfer_curve",
+    "pipeline.stages.ensemble:ensemble_versions",
     "pipeline.stages.evaluate:evaluate_version",
     "pipeline.stages.detect:detect_archive",
     "pipeline.stages.watch:watch",

@@ -7,10 +7,12 @@ from flows.parameters import Experiment
 from pipeline.cli import main
 from pipeline.config import ExperimentConfig
 from pipeline.detectors.bundle import Bundle
-from pipeline.errors import DatasetError, ModelError
+from pipeline.errors import ConfigError, DatasetError, ModelError
+from pipeline.stages import ensemble as stage
 from pipeline.stages.compare import compare_versions
 from pipeline.stages.ensemble import _check_alike, ensemble_versions
 from pipeline.stages.evaluate import evaluate_version
+from pipeline.stages.make_starter import make_starter
 from pipeline.stages.scoring import own_evaluation
 from pipeline.stages.train_group import train_group
 from pipeline.tracking.registry import resolve
@@ -30,7 +32,7 @@ def made(place, members):
 
 
 def test_it_is_a_version_of_its_own_judged_on_the_members_test_scans(place, members, made):
-    assert (made.spec, made.members, made.validated, made.reused) == ("both/1", ("seeded/1", "seeded/2"), True, False)
+    assert (made.spec, made.members, made.reused) == ("both/1", ("seeded/1", "seeded/2"), False)
     record = resolve(place.settings, "both/1")
     bundle = Bundle.load(record.bundle_folder)
     assert len(bundle.network.members) == 2
@@ -63,15 +65,40 @@ def test_the_command_says_what_was_made_and_how_it_scores(place, members, made, 
     assert not ended.value.code
     told = capsys.readouterr().out
     assert "both/1 was there before, nothing was done again; threshold" in told
-    assert "chosen on the scans that validated all" in told
     assert "f1" in told
 
 
-def test_versions_that_have_seen_all_test_scans_are_refused(place):
+def test_stopped_after_its_threshold_was_chosen_it_goes_on_with_that(place, members, made, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "registered", stopped)
+        ensemble_versions("stopped", members, place.settings)
+    monkeypatch.setattr(stage, "with_thresholds", lambda *_: pytest.fail("chosen again"))
+    again = ensemble_versions("stopped", members, place.settings)
+    assert (again.spec, again.threshold) == ("stopped/1", made.threshold)
+    assert Bundle.load(resolve(place.settings, "stopped/1").bundle_folder).threshold == made.threshold
+
+
+def test_versions_of_other_divisions_of_the_data_are_refused(place):
     config = Experiment(path=place.experiment, overrides=["name=folded"]).load()
-    folds = train_group(config, place.settings, "all").versions
-    with pytest.raises(DatasetError, match="folded/3 have together seen all test scans of the first"):
+    folds = train_group(config, place.settings, [0, 1]).versions
+    with pytest.raises(DatasetError, match="the data of folded/1 and folded/2 were divided differently"):
         ensemble_versions("all_folds", folds, place.settings)
+
+
+def test_an_ensemble_is_no_member_and_no_starter(place, members, made):
+    with pytest.raises(ModelError, match="both/1 is an ensemble itself: name its members, seeded/1, seeded/2"):
+        ensemble_versions("more", [members[0], made.spec], place.settings)
+    with pytest.raises(ModelError, match="both/1 is an ensemble of several networks"):
+        make_starter(made.spec, "fields-2d", place.settings)
+
+
+@pytest.mark.parametrize("name", ["Both", "two-seeds", ""])
+def test_a_name_that_no_model_can_have_is_refused(place, members, name):
+    with pytest.raises(ConfigError, match=f"small letters, digits and _, such as cells_of_three, got '{name}'"):
+        ensemble_versions(name, members, place.settings)
 
 
 def test_two_different_trained_versions_are_asked_for(place, members):

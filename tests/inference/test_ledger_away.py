@@ -117,6 +117,30 @@ def test_a_server_that_takes_no_connections_is_waited_for(url, ledger, pauses, c
     assert [one.message for one in caplog.records] == ["the database does not answer; it is asked again for 60 seconds"]
 
 
+def test_a_worker_begins_though_the_first_connection_is_lost_and_ends_though_the_last_is(
+    url, tmp_path, pauses, monkeypatch
+):
+    psycopg = pytest.importorskip("psycopg")
+    connect, lost = psycopg.connect, [True]
+
+    def once_lost(*given, **more):
+        if lost:
+            lost.clear()
+            raise psycopg.OperationalError("connection refused")
+        return connect(*given, **more)
+
+    monkeypatch.setattr(psycopg, "connect", once_lost)
+    worker = Ledger(url, MODEL, CONFIG, tmp_path / "results")
+    assert len(pauses) == 1
+    worker.enter(VOLUMES)
+    assert worker.claim(["a"], worker.time())
+    worker._engine.dispose()
+    lost.append(True)
+    worker.close()
+    with Ledger(url, MODEL, CONFIG, tmp_path / "results") as other:
+        assert row(other).state == "claimed"  # until its lease is over
+
+
 def test_what_is_wrong_with_the_question_is_told_at_once(url, ledger, pauses):
     engine = open_engine(url)
     with engine.begin() as connection:

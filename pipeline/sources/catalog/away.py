@@ -31,7 +31,7 @@ def outlasting(ask: Callable[Given, Answer]) -> Callable[Given, Answer]:
             try:
                 return ask(*args, **options)
             except DBAPIError as error:
-                if not _is_away(error) or time.monotonic() > deadline:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
             if not pause:
                 _log.warning("the database does not answer; it is asked again for %.0f seconds", _SECONDS)
@@ -41,7 +41,7 @@ def outlasting(ask: Callable[Given, Answer]) -> Callable[Given, Answer]:
     return patient
 
 
-def _is_away(error: DBAPIError) -> bool:
+def is_away(error: DBAPIError) -> bool:
     """A connection was lost, or none could be had (then no statement was sent). SQLite's file is no server."""
     if isinstance(error.orig, sqlite3.Error):
         return False
