@@ -72,9 +72,10 @@ def test_stopped_after_its_threshold_was_chosen_it_goes_on_with_that(place, memb
     def stopped(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(stage, "registered", stopped)
-        ensemble_versions("stopped", members, place.settings)
+        with pytest.raises(KeyboardInterrupt):
+            ensemble_versions("stopped", members, place.settings)
     monkeypatch.setattr(stage, "with_thresholds", lambda *_: pytest.fail("chosen again"))
     again = ensemble_versions("stopped", members, place.settings)
     assert (again.spec, again.threshold) == ("stopped/1", made.threshold)
