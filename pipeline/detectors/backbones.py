@@ -43,7 +43,7 @@ def make_backbone(config: Backbones, dims: int, channels: int) -> Backbone:
 
 class _GroupNorm(nn.GroupNorm):
     """Trained in 32 bits also where the rest is in bf16, as autocast does it on a GPU: on a CPU torch 2.13 takes 5 to
-    10 times as long for its gradient in bf16. Steps of dsb and lidc took 170 and 340 ms and take 150 and 265 ms."""
+    10 times as long for its gradient in bf16. Steps of dsb and lidc took 182 and 337 ms and take 162 and 305 ms."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if not _learns_in_half(image):
@@ -227,8 +227,8 @@ class _SameConv(nn.Conv2d):
             image = functional.pad(image, (0, 1, 0, 1))
         if self.groups == 1 or not _learns_in_half(image):
             return super().forward(image)
-        # torch 2.13 takes 3 to 8 times as long for the gradient of filters that see one channel each in bf16: a step
-        # of crc took 205 ms and takes 165 ms.
+        # torch 2.13 takes 3 to 8 times as long for the gradient of filters that see one channel each in bf16: with
+        # the norms a step of crc took 222 ms and takes 186 ms.
         with torch.autocast("cpu", enabled=False):
             return super().forward(image.float()).to(image.dtype)
 
