@@ -24,10 +24,13 @@ from pipeline.config.transforms import AugmentationConfig, PreprocessingConfig, 
 _MARGIN_OF_ITS_OWN = 0.0  # until policies set it, experiments had one
 
 
+MODEL_NAME = r"^[a-z][a-z0-9_]*$"
+
+
 class ExperimentConfig(Config):
     """One experiment: what runs, not where it runs (see `pipeline.settings`)."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="also the name of the registered model")
+    name: str = Field(pattern=MODEL_NAME, description="also the name of the registered model")
     seed: int = 0
     data: DataConfig
     preprocessing: PreprocessingConfig

@@ -317,15 +317,15 @@ class Ledger:
         self._held.drop(claim.volume_id, claim.attempt)
 
     def _ended(self, connection: Connection, claim: Claim, values: Mapping[str, Any]) -> bool:
-        ended = sql.update(t).where(self._of(claim)).values(**_FREE, **values)
+        ended = sql.update(t).where(self._is_latest(claim)).values(**_FREE, **values)
         return connection.execute(ended).rowcount == 1
 
     @outlasting
     def _holds(self, claim: Claim) -> bool:
         with reading(self._engine) as connection:
-            return connection.execute(sql.select(t.c.volume_id).where(self._of(claim))).first() is not None
+            return connection.execute(sql.select(t.c.volume_id).where(self._is_latest(claim))).first() is not None
 
-    def _of(self, claim: Claim) -> sql.ColumnElement[bool]:
+    def _is_latest(self, claim: Claim) -> sql.ColumnElement[bool]:
         latest = (t.c.owner == self._owner) & (t.c.attempts == claim.attempt)
         return self._mine() & (t.c.volume_id == claim.volume_id) & latest
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.config import ExperimentConfig
 from pipeline.config.base import Config
+from pipeline.config.experiment import MODEL_NAME
 from pipeline.datasets.cases import Case
 from pipeline.datasets.seen import Seen
 from pipeline.detectors.bundle import Bundle
@@ -27,7 +28,6 @@ from pipeline.training.choosing import with_thresholds
 
 MEMBERS_TAG = "cellscan.members"
 _BUNDLE = "bundle"
-_NAME = "[a-z][a-z0-9_]*"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def ensemble_versions(
         ModelError: there is no such version, one is an ensemble itself, or the networks differ.
         DatasetError: the members' data were divided differently, or have changed.
     """
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(MODEL_NAME, name):
         raise ConfigError(f"a model's name has small letters, digits and _, such as cells_of_three, got {name!r}")
     prepare(settings, progress)
     records = _different([resolve(settings, version) for version in versions])
