@@ -11,7 +11,7 @@ from pipeline.detections import Detections
 
 _LOG = logging.getLogger(__name__)
 
-# Issue 6's measure of detections that match.
+# What counts as the same detection, and how many of them must be.
 _SCORE, _EDGE_VOXELS, _SHARE = 0.02, 0.5, 0.99
 # Checked until so many detections were compared, on at most so many scans.
 _ENOUGH, _MOST_SCANS = 200, 5

@@ -103,3 +103,13 @@ def test_every_3d_convolution_is_rearranged_and_the_network_itself_stays_as_it_i
 def test_no_batch_norm_is_left_and_the_network_itself_stays_as_it_is(network):
     assert not any(isinstance(module, _NORMS) for one in (network, resnet(50)) for module in fused(one).modules())
     assert sum(isinstance(module, _NORMS) for module in network.modules()) > 30
+
+
+def test_pools_stay_in_half_precision_and_keep_the_largest_value():
+    (pool,) = (module for module in fused(resnet(10)).modules() if isinstance(module, nn.MaxPool3d))
+    image = torch.randn(1, 3, 8, 6, 10, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, whole = pool(image), nn.MaxPool3d(3, 2, 1)(image)
+    assert half.dtype is torch.bfloat16
+    assert whole.dtype is torch.float32
+    assert torch.equal(half.float(), whole)
