@@ -28,7 +28,7 @@ demo: venv
 	@$(BIN)/cellscan demo
 
 test: venv
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 check: venv
 	@$(BIN)/ruff check .

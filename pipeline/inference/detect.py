@@ -123,7 +123,8 @@ class VolumeDetector:
     def found_in(self, scan: Scan, full: int = 0) -> dict[int, Candidates]:
         """What the windows of a scan, or of a part, own, by number; ``full`` as for `look`.
 
-        As long as the precision is not settled they are seen in both, and those in 32 bits count.
+        As long as the precision is not settled they are seen in both. Half precision counts where it may: what is
+        found then does not depend on which scans come first, nor on how many workers there are.
         """
         known = self.known(scan)
         wanted = [(scan, number) for number in scan.part.numbers if number not in known]
@@ -131,7 +132,7 @@ class VolumeDetector:
             return known | self._seen(wanted, full, self._in_half)
         exact, quick = (known | self._seen(wanted, full, half) for half in (False, True))
         self._half.compare(self._detections(scan, exact), self._detections(scan, quick), scan.is_whole)
-        return exact
+        return exact if self._half.refused else quick
 
     def _seen(self, wanted: Sequence[Window], full: int, half: bool) -> dict[int, Candidates]:
         size = full or self.config.inference.batch_size

@@ -37,9 +37,9 @@ class Agreement:
 class HalfPrecision:
     """Decides on the first scans whether a detector may work in half precision; after that it costs nothing.
 
-    Until 200 detections have been compared, on at most 5 scans, each is detected on both ways, and the one in 32 bits
-    counts. Of a scan in parts each part counts as a scan, but those without a detection do not. If one disagrees, all
-    further ones are done in 32 bits, and the log says so.
+    Until 200 detections have been compared, on at most 5 scans, each is detected on both ways. Of a scan in parts each
+    part counts as a scan, but those without a detection do not. If one disagrees, it and all further ones are done in
+    32 bits, and the log says so.
     """
 
     def __init__(self, threshold: float) -> None:

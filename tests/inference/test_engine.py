@@ -389,6 +389,21 @@ def test_until_the_precision_is_decided_scans_are_seen_alone(volumes):
     assert all(len(job.ended[0]) > 10 for job in jobs)
 
 
+def test_results_do_not_depend_on_the_scans_on_which_the_precision_was_decided(volumes):
+    found = []
+    for order in (volumes, volumes[::-1]):
+        detector = trained(changed(batch_size=3, precision="auto", score_floor=0.005))
+        jobs = [Noted(volume) for volume in order]
+        run(detector, jobs)
+        assert detector.settled
+        assert not detector._half.refused
+        found.append({job.of.volume_id: job.ended[0] for job in jobs})
+    forwards, backwards = found
+    for volume_id, table in forwards.items():
+        assert len(table) > 10
+        assert table.equals(backwards[volume_id])
+
+
 def test_threads_to_come_have_as_many_processors_as_before(volumes):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
