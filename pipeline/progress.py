@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 # (done, total, what), called from the main thread.
 Progress = Callable[[int, int, str], None]
@@ -9,19 +10,27 @@ Progress = Callable[[int, int, str], None]
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
-def paced(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Progress:
+class Paced(Protocol):
+    """A progress that is also told how many steps those make that are done in part: two halves make 1."""
+
+    def __call__(self, done: int, total: int, what: str, partly: float = 0.0) -> None: ...
+
+
+def paced(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Paced:
     """Tell ``progress`` also how fast it goes, and how long what is left takes at that pace.
 
     The first call says what was done before; ``clock`` gives seconds.
     """
     began: list[tuple[int, float]] = []
 
-    def tell(done: int, total: int, what: str) -> None:
+    def tell(done: int, total: int, what: str, partly: float = 0.0) -> None:
         began[:] = began or [(done, clock())]
         before, since = began[0]
-        passed, made = clock() - since, done - before
+        passed, made = clock() - since, done + partly - before
+        if partly > 0:
+            what = f"{what}, {partly:.0%} of one that is large"
         if made > 0 and passed > 0:
-            what = f"{what}, {_rate(made / passed)}, {_duration((total - done) * passed / made)} left"
+            what = f"{what}, {_rate(made / passed)}, {_duration((total - done - partly) * passed / made)} left"
         progress(done, total, what)
 
     return tell

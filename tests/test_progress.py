@@ -4,8 +4,8 @@ from pipeline.progress import by_percent, paced
 def told(clock, *calls):
     heard = []
     tell = paced(lambda *one: heard.append(one), iter(clock).__next__)
-    for done, total in calls:
-        tell(done, total, "detecting")
+    for done, total, *partly in calls:
+        tell(done, total, "detecting", *partly)
     return [what for _, _, what in heard]
 
 
@@ -22,6 +22,10 @@ def test_slow_work_is_told_by_the_minute_or_the_hour():
 
 def test_nothing_is_foretold_before_anything_is_done():
     assert told([0, 0, 5], (3, 10), (3, 10)) == ["detecting", "detecting"]
+
+
+def test_what_is_done_in_part_counts():
+    assert told([0, 0, 60], (2, 4), (2, 4, 0.25))[1] == "detecting, 25% of one that is large, 15.0 an hour, 7 min left"
 
 
 def test_percentages_are_told_once_each():

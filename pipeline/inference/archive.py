@@ -140,11 +140,11 @@ def work(
             for claim in claims(ledger, run.wanted, run.began, wait, lambda: ledger.is_cancelled(run.name)):
                 yield _Job(claim, volume_of)
 
-        def ended(count: int) -> None:
+        def ended(count: int, partly: float) -> None:
             if tell:
-                tell(min(before + count, total), total, "detecting")
+                tell(min(before + count, total), total, "detecting", partly)
 
-        ended(0)
+        ended(0, 0.0)
         return Engine(detector).run(jobs, ended)
 
 

@@ -30,6 +30,9 @@ _LANES = 2
 # After so many scans what their threads freed goes back to the system: archives mix sizes.
 _TRIMMED = 64
 
+# Told how many scans are ended, and how many those make together of which a part was seen.
+Ended = Callable[[int, float], None]
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -58,19 +61,19 @@ class Engine:
         # What is compiled has its number of threads written into it.
         self._in_lanes = on_cpu and self._batch == 1 and not detector.compiled
 
-    def run(self, jobs: Jobs, progress: Callable[[int], None]) -> Tally:
+    def run(self, jobs: Jobs, progress: Ended) -> Tally:
         """End every job.
 
         Whatever is raised, a result that the network has given is kept, and jobs that were not ended are released.
 
         Args:
             jobs: asked for the next one when there is room for it, from other threads.
-            progress: called from this thread with how many are ended.
+            progress: called from this thread.
         """
         with engine_running() as processors:
             return self._run(jobs, progress, processors)
 
-    def _run(self, jobs: Jobs, progress: Callable[[int], None], processors: int) -> Tally:
+    def _run(self, jobs: Jobs, progress: Ended, processors: int) -> Tally:
         count = _LANES if self._in_lanes and processors % _LANES == 0 else 1
         # Two full batches of small scans, one that is being written, and one that each reader is at.
         room = Room(2 * max(self._batch, count) + 1 + self._readers, self._size)
@@ -78,15 +81,19 @@ class Engine:
         behind = _Behind(self._detector, room, ahead.open)
         lanes = Lanes(count, processors, room.close)
         batches = Batches(self._detector, self._batch, behind.put, lanes)
+
+        def tell() -> None:
+            progress(behind.ended(), behind.partly)
+
         try:
-            while (arrived := _next(ahead, batches, lambda: progress(behind.ended()))) is not None:
+            while (arrived := _next(ahead, batches, tell)) is not None:
                 if isinstance(arrived.scan, Exception):
                     behind.put(arrived, arrived.scan)
                 else:
                     batches.add(arrived, arrived.scan)
-                progress(behind.ended())
+                tell()
             batches.flush()
-            lanes.wait(lambda: progress(behind.ended()))
+            lanes.wait(tell)
         finally:
             room.close()
             ahead.close()
@@ -94,7 +101,7 @@ class Engine:
             behind.close()
             for job in ahead.open:
                 job.release()
-        progress(behind.ended())
+        tell()
         return Tally(behind.ended(), batches.windows, batches.background)
 
 
@@ -109,14 +116,18 @@ def _next(ahead: Ahead, batches: Batches, meanwhile: Callable[[], None]) -> Arri
 
 @dataclass(eq=False)
 class _Gathered:
-    """What the parts of a scan showed so far, as in `pipeline.inference.batches.Looked`."""
+    """What the parts of a scan showed so far, as in `pipeline.inference.batches.Looked`; ``share`` of its windows."""
 
     found: dict[int, Candidates] = field(default_factory=dict)
     background: int = 0
+    share: float = 0.0
 
 
 class _Behind:
-    """Ends jobs, one after the other, in a thread of its own."""
+    """Ends jobs, one after the other, in a thread of its own.
+
+    ``partly`` is how many scans those make together of which a part was seen: two halves make 1.
+    """
 
     def __init__(self, detector: VolumeDetector, room: Room, still_open: set[Job]) -> None:
         self._detector, self._room, self._open = detector, room, still_open
@@ -124,6 +135,7 @@ class _Behind:
         self._pending: deque[Future[bool]] = deque()
         self._gathered: defaultdict[Job, _Gathered] = defaultdict(_Gathered)
         self._ended = self._closed = 0
+        self.partly = 0.0
 
     def put(self, arrived: Arrived, outcome: Outcome) -> None:
         self._pending.append(self._thread.submit(self._take, arrived, outcome))
@@ -153,6 +165,7 @@ class _Behind:
             self._closed += 1
             if self._closed % _TRIMMED == 0:
                 give_back()
+        self.partly = sum(gathered.share for gathered in self._gathered.values())
         self._room.leave(arrived.size)
         return ended
 
@@ -171,6 +184,7 @@ class _Behind:
             gathered = self._gathered[job]
             gathered.found.update({number: one.to("cpu") for number, one in found.items()})
             gathered.background += background
+            gathered.share = len(gathered.found) / len(scan.plan.starts)
             give_back()
             found, background = gathered.found, gathered.background
         windows = len(scan.plan.starts)

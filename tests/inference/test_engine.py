@@ -51,7 +51,8 @@ class Noted:
 
 def run(detector, jobs, size=1 << 30):
     told = []
-    tally = Engine(detector, size, detector.config.inference.batch_size).run(lambda _: iter(jobs), told.append)
+    batch = detector.config.inference.batch_size
+    tally = Engine(detector, size, batch).run(lambda _: iter(jobs), lambda ended, partly: told.append(ended))
     assert told == sorted(told)
     assert told[-1] == len(jobs) == tally.scans
     return tally
@@ -295,7 +296,7 @@ def test_stopped_at_any_step_each_job_is_ended_once_and_what_was_finished_stays(
 
     detector, threads = Stopped(Bundle(config, seeded_network(config).eval(), 0.5), "cpu"), threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        Engine(detector).run(jobs, lambda ended: None)
+        Engine(detector).run(jobs, lambda ended, partly: None)
     assert len(taken) < 35
     assert all(len(job.ended) == 1 for job in taken)
     assert [type(job.ended[0]).__name__ for job in taken[:4]] == ["DataFrame"] * 3 + ["str"]
@@ -309,7 +310,7 @@ def test_an_error_that_is_no_scans_own_reaches_the_user_and_nothing_hangs(volume
 
     jobs = [Noted(volumes[0]), FullDatabase(volumes[1]), *(Noted(volume) for volume in volumes * 3)]
     with pytest.raises(KeyError, match="the ledger is gone"):
-        Engine(trained(changed(batch_size=1))).run(lambda _: iter(jobs), lambda ended: None)
+        Engine(trained(changed(batch_size=1))).run(lambda _: iter(jobs), lambda ended, partly: None)
     assert jobs[1].ended == ["released"]
 
 
@@ -320,7 +321,7 @@ def test_an_error_of_whoever_gives_the_jobs_reaches_the_user(volumes):
 
     first = Noted(volumes[0])
     with pytest.raises(KeyError, match="the ledger is gone"):
-        Engine(trained(tiny_2d())).run(jobs, lambda ended: None)
+        Engine(trained(tiny_2d())).run(jobs, lambda ended, partly: None)
     assert len(first.ended) == 1
 
 
@@ -336,7 +337,7 @@ def test_a_run_that_waits_for_jobs_can_be_stopped(volumes):
 
     first, config = Noted(volumes[0]), tiny_2d()
     with pytest.raises(KeyboardInterrupt):
-        Engine(Stopped(Bundle(config, seeded_network(config).eval(), 0.5), "cpu")).run(jobs, lambda ended: None)
+        Engine(Stopped(Bundle(config, seeded_network(config).eval(), 0.5), "cpu")).run(jobs, lambda ended, partly: None)
     assert first.ended == ["released"]
 
 

@@ -47,8 +47,8 @@ def detector_of(config, network=None, parts=True, **more):
 def ended(detector, volumes, batch=None, size=1 << 20):
     jobs = [Noted(volume) for volume in volumes]
     told = []
-    tally = Engine(detector, size, batch).run(lambda _: iter(jobs), told.append)
-    assert told[-1] == tally.scans == len(jobs)
+    tally = Engine(detector, size, batch).run(lambda _: iter(jobs), lambda *one: told.append(one))
+    assert told[-1] == (tally.scans, 0) == (len(jobs), 0)
     assert all(len(job.ended) == 1 for job in jobs)
     return jobs
 
@@ -161,6 +161,15 @@ def test_a_picture_of_one_value_has_no_percentiles_and_is_zero(tmp_path):
     split = detector_of(config)
     division = split.divide(volume)
     assert all(split.prepare_part(volume.array, division, part).image.abs().max() == 0 for part in division.parts)
+
+
+def test_how_far_a_divided_picture_is_is_told(tmp_path):
+    detector, told = detector_of(changed()), []
+    jobs = [Noted(field(tmp_path, 1, (301, 301)))]
+    Engine(detector, 1).run(lambda _: iter(jobs), lambda *one: told.append(one))
+    shares = [partly for ended, partly in told if not ended]
+    assert shares == sorted(shares)
+    assert len({share for share in shares if 0 < share < 1}) > 2
 
 
 def test_until_its_precision_is_settled_parts_are_seen_both_ways(tmp_path):
