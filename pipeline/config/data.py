@@ -123,6 +123,12 @@ class DataConfig(Config):
     )
 
     @model_validator(mode="after")
+    def _classes_differ(self) -> "DataConfig":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"data.classes names one twice: {list(self.classes)}")
+        return self
+
+    @model_validator(mode="after")
     def _slabs_of_whole_volumes(self) -> "DataConfig":
         if isinstance(self.split, FoldSplit) and self.split.validation == "within" and self.cases.kind != "whole":
             raise ValueError("split.validation: within takes slabs of whole volumes: cases.kind must be whole")

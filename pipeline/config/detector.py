@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, PositiveInt, Tag
 
 from pipeline.config.base import Config
 
@@ -145,7 +145,7 @@ DetectorConfig = Annotated[
 class InferenceConfig(Config):
     """From candidates to detections."""
 
-    window: tuple[int, ...] = Field(description="largest window given to the network, in voxels of its grid")
+    window: tuple[PositiveInt, ...] = Field(description="largest window given to the network, in voxels of its grid")
     overlap: float = Field(0.25, ge=0, lt=1)
     batch_size: int = Field(4, ge=1)
     # Left out as long as it is not used: experiments from before there were views keep their digest.

@@ -1,8 +1,8 @@
 """How a volume becomes network input, and how it is varied in training."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from pipeline.config.base import Config
 
@@ -16,13 +16,30 @@ class Window(Config):
     lower: float
     upper: float
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Window":
+        return _rising(self)
+
 
 class Percentiles(Config):
     """Each image's own percentiles, mapped to -1 … 1: MR and fluorescence have no fixed unit."""
 
     kind: Literal["percentiles"] = "percentiles"
-    lower: float = 1.0
-    upper: float = 99.8
+    lower: float = Field(1.0, ge=0, le=100)
+    upper: float = Field(99.8, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Percentiles":
+        return _rising(self)
+
+
+Range = TypeVar("Range", Window, Percentiles)
+
+
+def _rising(given: Range) -> Range:
+    if given.lower >= given.upper:
+        raise ValueError(f"intensity.lower must be below intensity.upper, got {given.lower:g} and {given.upper:g}")
+    return given
 
 
 class PreprocessingConfig(Config):
@@ -63,7 +80,7 @@ class AugmentationConfig(Config):
 class SamplingConfig(Config):
     """How training patches are drawn."""
 
-    patch: tuple[int, ...] = Field(description="patch size in voxels of the network's grid")
+    patch: tuple[PositiveInt, ...] = Field(description="patch size in voxels of the network's grid")
     object_share: float = Field(0.7, ge=0, le=1, description="share of patches centred near an object")
     class_balance: float = _later(
         1.0, "share of the patches centred near an object for which each class is as likely, however rare"

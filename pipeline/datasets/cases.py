@@ -107,8 +107,9 @@ def _windows(config: RandomOffsetWindows, volume: Volume, seed: int) -> list[Cas
     boxes = volume.annotations.boxes if volume.annotations is not None else Boxes.empty(volume.grid)
     if len(boxes) == 0:
         return [Case.whole(volume)]
-    lower = np.floor(boxes.lower.min(axis=0) + 0.5).astype(int)
-    upper = np.ceil(boxes.upper.max(axis=0) + 0.5).astype(int)
+    shape = volume.grid.shape  # beyond which boxes may reach
+    lower = np.clip(np.floor(boxes.lower.min(axis=0) + 0.5).astype(int), 0, shape)
+    upper = np.clip(np.ceil(boxes.upper.max(axis=0) + 0.5).astype(int), 0, shape)
     rng = np.random.default_rng([seed, int(volume.volume_id[:8], 16)])
     cases = [_window_with_lesion(config, volume, lower, upper, rng)]
     beside = _largest_strip_beside(volume, lower, upper)

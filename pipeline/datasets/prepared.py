@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.transforms import PreprocessingConfig
+from pipeline.config.transforms import PreprocessingConfig, Window
 from pipeline.datasets.cases import Case
 from pipeline.datasets.instances import Instances
 from pipeline.datasets.mapped import MappedArray, MappedPart
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
-from pipeline.transforms.preprocessing import cache_key, network_grid, prepare
+from pipeline.transforms.preprocessing import cache_key, network_grid, prepare, window_of
 from pipeline.types import Image
 from pipeline.volumes import UNLABELLED, Volume
 
@@ -74,6 +74,15 @@ class PreparedStore:
         image = prepare(volume.array[...], volume.grid, self.config).image.numpy().astype(np.float16)
         _write(path, image)
         return MappedArray.open(path)
+
+
+def preprocessing_of(case: Case, config: PreprocessingConfig) -> PreprocessingConfig:
+    """How ``case`` is prepared by itself so that its values are those of its part of the whole, which training sees:
+    percentiles are the volume's."""
+    if case.is_whole or isinstance(config.intensity, Window):
+        return config
+    window = window_of(np.asarray(case.volume.array[...]), config.intensity, config.channels)
+    return config.model_copy(update={"intensity": window})
 
 
 def _part(case: Case, grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -144,7 +145,8 @@ def _dealing_order(groups: list[list[Volume]], seed: int) -> list[list[Volume]]:
 
 def _as_given(volumes: list[Volume]) -> tuple[list[Volume], list[Volume], list[Volume]]:
     named = {side: [v for v in volumes if v.subset == side] for side in ("train", "validation", "test")}
-    crossing = {v.patient_key for v in named["test"]} & {v.patient_key for v in named["train"] + named["validation"]}
+    patients = {side: {volume.patient_key for volume in members} for side, members in named.items()}
+    crossing = {patient for one, other in combinations(patients.values(), 2) for patient in one & other}
     if crossing:
-        raise DatasetError(f"the index puts {len(crossing)} patient(s) on the test side and on another: split by folds")
+        raise DatasetError(f"the index puts {len(crossing)} patient(s) on two sides: divide them anew, or by folds")
     return named["train"], named["validation"], named["test"]

@@ -6,7 +6,9 @@ from dataclasses import replace
 import torch
 
 from pipeline.config.experiment import ExperimentConfig
+from pipeline.config.transforms import PreprocessingConfig
 from pipeline.datasets.cases import Case
+from pipeline.datasets.prepared import preprocessing_of
 from pipeline.detections import Detections
 from pipeline.detections.class_scale import with_one_threshold
 from pipeline.detectors.bundle import Bundle
@@ -73,19 +75,22 @@ class VolumeDetector:
         """Whether the precision is decided: until then a scan is to be given to `found_in`."""
         return self._half is None or self._half.settled
 
-    def detect(self, image: Image, grid: Grid, volume_id: str) -> Detections:
+    def detect(
+        self, image: Image, grid: Grid, volume_id: str, preprocessing: PreprocessingConfig | None = None
+    ) -> Detections:
         """Detect on one volume.
 
         Args:
             image: ``(channel, i, j[, k])`` as stored.
             grid: where it lies.
             volume_id: carried through.
+            preprocessing: instead of the version's own.
 
         Returns:
             Every detection with a score of at least ``inference.score_floor``, on ``grid``; where each class has a
             threshold of its own, scores are then changed as by `with_one_threshold`.
         """
-        scan = self.prepare(image, grid, volume_id)
+        scan = self._preparing.whole(image, grid, volume_id, preprocessing)
         return self.finish(scan, self.found_in(scan))
 
     def prepare(self, image: Image | Voxels, grid: Grid, volume_id: str) -> Scan:
@@ -164,7 +169,8 @@ def score_cases(detector: VolumeDetector, cases: Sequence[Case], progress: Progr
     """Detect on every case; its annotations come along."""
     scored = []
     for n, case in enumerate(cases):
-        detections = detector.detect(case.array, case.grid, case.volume.volume_id)
+        preprocessing = preprocessing_of(case, detector.config.preprocessing)
+        detections = detector.detect(case.array, case.grid, case.volume.volume_id, preprocessing)
         scored.append(scored_case(case, detections))
         if progress:
             progress(n + 1, len(cases), "detecting")

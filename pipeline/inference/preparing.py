@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pipeline.config.experiment import ExperimentConfig
-from pipeline.config.transforms import Percentiles, PreprocessingConfig, Window
+from pipeline.config.transforms import PreprocessingConfig, Window
 from pipeline.detectors.detector import Candidates, Detector
 from pipeline.geometry import Grid
 from pipeline.inference.background import Background, ends_of
@@ -18,7 +18,7 @@ from pipeline.inference.parts import Part, parts_of
 from pipeline.inference.scan import Scan
 from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
 from pipeline.transforms.along import Along
-from pipeline.transforms.preprocessing import along, needed, network_grid, prepare, prepare_region, scaled
+from pipeline.transforms.preprocessing import along, needed, network_grid, prepare, prepare_region, scaled, window_of
 from pipeline.types import Image
 from pipeline.volumes import Volume
 from pipeline.volumes.arrays import Voxels
@@ -85,10 +85,12 @@ class Preparing:
         self._multiple, self._least = network.coarsest_stride, threshold * _SURE
         self._whole_bytes, self._part_bytes = whole_bytes, part_bytes
 
-    def whole(self, image: Image | Voxels, grid: Grid, volume_id: str) -> Scan:
-        """All of a volume ``(channel, i, j[, k])`` on ``grid``."""
+    def whole(
+        self, image: Image | Voxels, grid: Grid, volume_id: str, preprocessing: PreprocessingConfig | None = None
+    ) -> Scan:
+        """All of a volume ``(channel, i, j[, k])`` on ``grid``; ``preprocessing`` instead of the network's own."""
         working = self._working(grid)
-        made = prepare(image, working, self._config.preprocessing, self._device)
+        made = prepare(image, working, preprocessing or self._config.preprocessing, self._device)
         scan = Scan.of(volume_id, made.image, made.grid, working, self._config.inference, self._multiple)
         return self._with_ends(replace(scan, own_grid=grid))
 
@@ -147,17 +149,6 @@ class Preparing:
         band = scaled(np.stack([low, high], axis=1), preprocessing)
         nothing = self._background.shown_in(plan.size, band, self._least)
         return None if nothing is None else Glass(low, high, nothing)
-
-
-def window_of(values: np.ndarray, intensity: Percentiles, channels: int) -> Window:
-    """The range between percentiles of stored ``values`` ``(channel, n)``, as the network's ``channels`` have them.
-
-    Where both are the same value, that becomes 0, the middle.
-    """
-    if channels == 1:
-        values = values.mean(axis=0, dtype=np.float32)
-    lower, upper = (float(one) for one in np.percentile(values, [intensity.lower, intensity.upper]))
-    return Window(lower=lower, upper=upper) if upper > lower else Window(lower=lower - 1, upper=lower + 1)
 
 
 def _steps(division: Division, lower: tuple[int, ...], upper: tuple[int, ...]) -> tuple[Along, ...]:

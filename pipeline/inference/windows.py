@@ -29,7 +29,7 @@ def plan_windows(
     Args:
         shape: voxels of the image.
         window: largest window; a smaller image gets one window of its own size.
-        overlap: share of a window that its neighbour sees too.
+        overlap: share of a window that its neighbour sees too, at least.
         multiple: window edges and starts are multiples of this (the network's coarsest stride).
     """
     axes = [_axis(n, w, overlap, m) for n, w, m in zip(shape, window, multiple, strict=True)]
@@ -49,8 +49,7 @@ class _Axis:
 def _axis(voxels: int, window: int, overlap: float, multiple: int) -> _Axis:
     padded = _up(voxels, multiple)
     size = min(_up(window, multiple), padded)
-    step = max(_up(int(size * (1 - overlap)), multiple), multiple)
-    step = min(step, size)
+    step = max(int(size * (1 - overlap)) // multiple * multiple, multiple)
     count = 1 if padded == size else -(-(padded - size) // step) + 1
     starts = tuple(min(n * step, padded - size) for n in range(count))
     middles = [(second + first + size) / 2 for first, second in itertools.pairwise(starts)]

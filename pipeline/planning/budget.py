@@ -37,18 +37,17 @@ def training(
     device: Device,
     objects_in_patch: float,
     minutes: float,
-    voxels_of_scan: float,
+    validation_voxels: float,
     patch_voxels: int,
 ) -> tuple[Choice, ...]:
     """The keys of ``training``, and ``sampling.samples_per_epoch``; the batch of `batch_size`, halved until the time
-    allows 300 steps.
+    allows 300 steps. ``validation_voxels`` are all that a validation shows to the network, once.
 
     Raises:
         DatasetError: beside validation, the time does not even allow 100 steps of two patches.
     """
     size = wanted = batch_size(cost, objects_in_patch, device)
-    scan = cost.seconds_of_detecting(device, voxels_of_scan, patch_voxels) * view_count(fingerprint)
-    validating = scan * fingerprint.scans / 4
+    validating = cost.seconds_of_detecting(device, validation_voxels, patch_voxels) * view_count(fingerprint)
     budget = minutes * 60
     validations = max(1, min(_VALIDATIONS, int(_VALIDATING * budget / max(validating, 1e-9))))
     training_seconds = budget - validations * validating

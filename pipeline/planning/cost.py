@@ -71,7 +71,7 @@ class Cost:
         return max(network, self.values / (_PREPARED * device.cores))
 
     def seconds_of_detecting(self, device: Device, voxels: float, patch_voxels: int) -> float:
-        """Of one scan of ``voxels`` in the network's grid: a forward pass."""
+        """Of so many ``voxels`` in the network's grid: a forward pass."""
         return voxels / patch_voxels * self.seconds(device, 1) / _PASSES
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from math import prod
 
 import numpy as np
 
@@ -23,7 +25,7 @@ _SIDES = ("train", "validation", "test")
 class Division:
     """``shaping`` may shape choices: training and validation; ``held_back`` are the test scans. ``left_out`` counts
     scans on no side, which the index does not name. ``patients`` counts those of ``shaping``, `None` where no patient
-    is known."""
+    is known. ``validating`` is how many scans of average size the validation cases make."""
 
     choice: Choice
     shaping: tuple[Volume, ...]
@@ -31,6 +33,7 @@ class Division:
     left_out: int
     data: DataConfig
     patients: int | None
+    validating: float
 
 
 def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
@@ -54,7 +57,10 @@ def divide(data: DataConfig, volumes: Sequence[Volume], seed: int) -> Division:
     left_out = _unnamed(volumes) if choice.value["kind"] == "given" else 0
     known = any(volume.patient_key != volume.volume_id for volume in volumes)
     patients = len({volume.patient_key for volume in shaping}) if known else None
-    return Division(choice, shaping, tuple(case.volume for case in split.test), left_out, divided, patients)
+    usual = float(np.mean([prod(volume.grid.shape) for volume in shaping]))
+    validating = sum(prod(case.grid.shape) for case in split.validation) / usual
+    held_back = tuple(case.volume for case in split.test)
+    return Division(choice, shaping, held_back, left_out, divided, patients, validating)
 
 
 _CONFIGS = {"given": GivenSplit, "folds": FoldSplit}
@@ -78,7 +84,7 @@ def _choose(volumes: Sequence[Volume]) -> Choice:
     sides = {side: [v for v in volumes if v.subset == side] for side in _SIDES}
     if all(sides.values()) and not _crossing(sides):
         counts = ", ".join(f"{len(members)} {side}" for side, members in sides.items())
-        reason = f"the data's own index divides the scans ({counts}); no patient is on the test side and on another"
+        reason = f"the data's own index divides the scans ({counts}); no patient is on two sides"
         if unnamed := _unnamed(volumes):
             reason += (
                 f"; {unnamed} of the {len(volumes)} annotated scans are left out, since the index names no subset for "
@@ -129,7 +135,8 @@ def _by_folds(volumes: Sequence[Volume], groups: int, by: str, reason: str) -> C
 
 
 def _crossing(sides: dict[str, list[Volume]]) -> bool:
-    return bool({v.patient_key for v in sides["test"]} & {v.patient_key for v in sides["train"] + sides["validation"]})
+    patients = [{volume.patient_key for volume in members} for members in sides.values()]
+    return any(one & other for one, other in combinations(patients, 2))
 
 
 def _unnamed(volumes: Sequence[Volume]) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from pipeline.planning.choice import Choice, number, numbers
+from pipeline.planning.choice import Choice, number, numbers, significant
 from pipeline.planning.device import Device
 from pipeline.planning.fingerprint import Fingerprint
 from pipeline.planning.network import Pixels, has_outlines
@@ -106,7 +106,7 @@ def suppression(fingerprint: Fingerprint, nominal: float | None) -> list[Choice]
         return [
             floor,
             Choice("inference.suppression_iou", 1.0, "boxes are nominal, so distance decides"),
-            Choice("inference.suppression_distance", round(min(limits), 1), reason),
+            Choice("inference.suppression_distance", significant(min(limits)), reason),
         ]
     iou = min(max(objects.overlap + _ROOM, _IOU[0]), _IOU[1])
     iou = round(round(iou / 0.05) * 0.05, 2)
@@ -133,7 +133,7 @@ def judged_by(fingerprint: Fingerprint, nominal: float | None) -> list[Choice]:
     median = f"a median of {number(objects.per_scan.p50)} objects a scan"
     if "points" in fingerprint.annotated_by:
         assert nominal is not None
-        distance = round(_FOUND_WITHIN * nominal, 1)
+        distance = significant(_FOUND_WITHIN * nominal)
         return [
             Choice(
                 "evaluation.match",

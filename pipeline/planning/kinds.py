@@ -63,7 +63,7 @@ def find_scans(volumes: Sequence[Volume], asked: Asked) -> Scans:
     """The annotated scans that fit, which must be of one kind.
 
     A kind is: dimensions, channels, and in 3D the modality, since CT's, MR's and PET's intensities mean different
-    things.
+    things, and whether the size of voxels is known, without which they cannot be brought to one spacing.
 
     Raises:
         DatasetError: no scan, none annotated, none with an object, or several kinds: the message has the options that
@@ -90,7 +90,7 @@ def _labels(volume: Volume) -> tuple[str, ...]:
 
 
 def _kind(volume: Volume) -> tuple[object, ...]:
-    return volume.grid.dims, _channels(volume), volume.modality if volume.grid.dims == 3 else ""
+    return volume.grid.dims, _channels(volume), *((volume.modality, volume.grid.unit) if volume.grid.dims == 3 else ())
 
 
 def _channels(volume: Volume) -> int:
@@ -123,7 +123,8 @@ def _nothing(volumes: Sequence[Volume], fitting: Sequence[Volume]) -> str:
 
 def _described(volume: Volume) -> str:
     stain = volume.attributes.get(_STAIN)
-    kind = f"{volume.grid.dims}D {volume.modality}" if volume.grid.dims == 3 else "2D"
+    sizeless = " of unknown voxel size" if volume.grid.unit == "px" else ""
+    kind = f"{volume.grid.dims}D {volume.modality}{sizeless}" if volume.grid.dims == 3 else "2D"
     channels = _channels(volume)
     return f"{kind} with {channels} channel{'s' if channels != 1 else ''}{f', stain {stain}' if stain else ''}"
 

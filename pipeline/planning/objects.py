@@ -12,7 +12,7 @@ from pipeline.config.transforms import Percentiles, PreprocessingConfig
 from pipeline.geometry import Boxes
 from pipeline.planning.spread import Spread, spreads
 from pipeline.transforms.preprocessing import network_grid
-from pipeline.volumes import Annotations, Volume
+from pipeline.volumes import UNLABELLED, Annotations, Volume
 
 # Axes as the network sees them (3D: nearest to R, A, S), spacing as acquired.
 AS_ACQUIRED = PreprocessingConfig(intensity=Percentiles())
@@ -50,6 +50,11 @@ class ObjectFacts:
     def from_points(self) -> bool:
         """Whether no size is known at all."""
         return self.extent is None
+
+    @property
+    def named(self) -> dict[str, int]:
+        """``classes`` without the objects whose class nobody knows."""
+        return {label: count for label, count in self.classes.items() if label != UNLABELLED}
 
 
 def object_facts(volumes: Sequence[Volume]) -> ObjectFacts:

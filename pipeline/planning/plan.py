@@ -6,8 +6,10 @@ from math import prod
 from typing import Any
 
 from pipeline.config import ExperimentConfig
+from pipeline.config.detector import InferenceConfig
 from pipeline.datasets.select import select_volumes
 from pipeline.errors import DatasetError
+from pipeline.inference.windows import plan_windows
 from pipeline.planning import balance, budget, judging, network, variation
 from pipeline.planning.choice import Choice, number, numbers
 from pipeline.planning.cost import Cost, cost_of
@@ -80,11 +82,12 @@ def make_plan(volumes: Sequence[Volume], wish: Wish, device: Device) -> Plan:
     fingerprint = take_fingerprint(
         division.shaping, scans.channels, division.patients, division.held_back, division.left_out
     )
-    return choose(fingerprint, wish, device, tuple(_data(scans, division, fingerprint, nominal, wish)))
+    data = tuple(_data(scans, division, fingerprint, nominal, wish))
+    return choose(fingerprint, wish, device, data, division.validating)
 
 
-def choose(fingerprint: Fingerprint, wish: Wish, device: Device, data: tuple[Choice, ...]) -> Plan:
-    """The rules, given the choices of ``data``."""
+def choose(fingerprint: Fingerprint, wish: Wish, device: Device, data: tuple[Choice, ...], validating: float) -> Plan:
+    """The rules, given the choices of ``data``, and how many scans validate."""
     nominal = next((float(one.value) for one in data if one.key == "data.point_box"), None)
     spacing = target_spacing(fingerprint)
     pixels = network.Pixels.of(fingerprint, spacing.value, nominal)
@@ -108,7 +111,7 @@ def choose(fingerprint: Fingerprint, wish: Wish, device: Device, data: tuple[Cho
         draft = _config(wish.name, (*fixed, *ending, *_DRAFT))
         cost = cost_of(draft)
         if budget.batch_size(cost, _objects_in_patch(fingerprint, pixels, patch), device):
-            return _finished(fingerprint, wish, device, pixels, patch, cost, (*fixed, *ending))
+            return _finished(fingerprint, wish, device, pixels, patch, cost, (*fixed, *ending), validating)
     raise DatasetError(
         f"objects of up to {number(max(pixels.large))} voxels need patches of which not two fit into the memory of a "
         f"{device.text()}: name another device (CELLSCAN_DEVICE), or plan by hand with a coarser preprocessing.spacing"
@@ -127,18 +130,27 @@ def _finished(
     patch: Sequence[int],
     cost: Cost,
     others: tuple[Choice, ...],
+    validating: float,
 ) -> Plan:
-    voxels = prod(pixels.shape)
+    drafted = _config(wish.name, (*others, *_DRAFT))
     objects = _objects_in_patch(fingerprint, pixels, patch)
     if wish.measure:
         from pipeline.planning.measuring import measured_seconds  # here: it imports Lightning
 
         batch = budget.batch_size(cost, objects, device)
-        seconds = measured_seconds(_config(wish.name, (*others, *_DRAFT)), batch, device)
+        seconds = measured_seconds(drafted, batch, device)
         cost = cost.measured(seconds, device, batch)
+    voxels = _voxels_seen(pixels, drafted.inference) * validating
     trained = budget.training(fingerprint, cost, device, objects, wish.minutes, voxels, prod(patch))
     choices = sorted((*others, *trained), key=lambda one: _SECTIONS.index(one.key.partition(".")[0]))
     return Plan(fingerprint, tuple(choices), _config(wish.name, choices), device)
+
+
+def _voxels_seen(pixels: network.Pixels, inference: InferenceConfig) -> int:
+    """Of a usual scan, in windows that overlap."""
+    shape = tuple(max(round(n), 1) for n in pixels.shape)
+    plan = plan_windows(shape, inference.window, inference.overlap, (1,) * len(shape))
+    return len(plan.starts) * prod(plan.size)
 
 
 _SECTIONS = (
@@ -165,11 +177,11 @@ def _ending(
     return [
         Choice("sampling.patch", list(patch), reason),
         variation.object_share(objects),
-        *balance.sampling(fingerprint.objects.classes),
+        *balance.sampling(fingerprint.objects.named),
         *net.choices,
         network.outline(fingerprint),
         *network.peak(fingerprint),
-        *balance.weighting(fingerprint.objects.classes),
+        *balance.weighting(fingerprint.objects.named),
         *judging.window(fingerprint, pixels, patch, net.coarsest, device),
         Choice("inference.batch_size", 1 if device.kind == "cpu" else 4, f"windows at once on a {device.text()}"),
         judging.views(fingerprint),

@@ -8,6 +8,7 @@ from pipeline.planning.objects import ObjectFacts
 # nnU-Net's threshold: above it the coarse axis is resampled less coarsely than half of the scans have it.
 _ANISOTROPIC = 3.0
 _SAME = 1.05
+_EQUAL, _DIGITS = 1.001, 4  # what is as near as this is not resampled; three digits might be further off
 # 25th percentile of the distance to the nearest neighbour → median edge of the box. Measured where both are known: DSB
 # 2018 fluorescence 1.18, tissue 1.25, brightfield 1.57; NucMM-like 3D crop of StarDist 1.4; generated H&E 1.43 and
 # fluorescence 1.35. A higher percentile depends on how densely the cells lie, a lower one on overlapping ones.
@@ -45,25 +46,27 @@ def point_box(objects: ObjectFacts, unit: str, pointed: int, given: float | None
 
 
 def target_spacing(fingerprint: Fingerprint) -> Choice:
-    """``preprocessing.spacing``: nnU-Net's rule, the median of each axis; none where all scans share one.
+    """``preprocessing.spacing``: nnU-Net's rule, the median of each axis; none where all scans share one (2D: within
+    5 %).
 
     Where one axis is three times as coarse as the finest, its 10th percentile is taken (nnU-Net). In-plane
     spacings that differ by less than 5 % become one, so that quarter turns are possible.
     """
     spread = fingerprint.spacing
-    if all(one.largest <= one.smallest * _SAME for one in spread) and fingerprint.dims == 2:
-        return Choice(
-            "preprocessing.spacing", None, f"all images have {numbers(s.p50 for s in spread)} {fingerprint.unit}"
-        )
     target = [one.p50 for one in spread]
+    apart = max(target[:2]) / min(target[:2])
+    alike = _SAME if fingerprint.dims == 2 else _EQUAL
+    made_square = fingerprint.dims == 3 and _EQUAL < apart <= _SAME
+    if all(one.largest <= one.smallest * alike for one in spread) and not made_square:
+        return Choice("preprocessing.spacing", None, f"all scans have {numbers(target)} {fingerprint.unit}")
     coarse = max(range(len(target)), key=target.__getitem__)
     rule = "the median of each axis (nnU-Net)"
     if target[coarse] > _ANISOTROPIC * min(target):
         target[coarse] = max(spread[coarse].p10, min(target))
         rule += f", the 10th percentile of axis {'ijk'[coarse]}, which is over {number(_ANISOTROPIC)} times as coarse"
-    if max(target[:2]) <= min(target[:2]) * _SAME:
+    if apart <= _SAME:
         target[:2] = [(target[0] * target[1]) ** 0.5] * 2
         rule += ", i and j made one" if target[0] != spread[0].p50 else ""
     found = "; ".join(f"{axis} {one.text()}" for axis, one in zip("ijk", spread, strict=False))
-    value = [significant(one) for one in target]
+    value = [significant(one, _DIGITS) for one in target]
     return Choice("preprocessing.spacing", value, f"{rule}; spacings (5th, 50th, 95th percentile): {found}")

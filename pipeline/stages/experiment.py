@@ -59,6 +59,7 @@ def experiment_data(config: ExperimentConfig, settings: Settings, progress: Prog
     volumes = volumes_below(root, settings)
     split = split_cases(config.data, volumes, config.seed, config.training_seed, config.uses_masks)
     check_masks(config, split)
+    check_objects(split)
     return ExperimentData(tuple(volumes), split)
 
 
@@ -73,6 +74,17 @@ def check_masks(config: ExperimentConfig, split: CaseSplit) -> None:
                 f"match rule mask_overlap judges by masks, and {len(without)} of {len(cases)} {side} cases, such as "
                 f"{without[0]}, are annotated with boxes or points only: use another rule (evaluation.match), or give "
                 "label maps or polygons"
+            )
+
+
+def check_objects(split: CaseSplit) -> None:
+    """The same: without an object in training nothing is learnt, without one in validation nothing is chosen."""
+    counts = split.summary()
+    for side in ("train", "validation"):
+        if not counts[side]["objects"]:
+            raise DatasetError(
+                f"none of the {counts[side]['cases']} {side} cases has an object that counts: annotate some, or "
+                "change data.split, data.share or data.classes"
             )
 
 

@@ -26,8 +26,8 @@ class StepGuard:
 
     def __init__(self, network: nn.Module) -> None:
         self._parameters = [one for one in network.parameters() if one.requires_grad]
-        norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        self._statistics = [one for norm in norms for one in (norm.running_mean, norm.running_var) if one is not None]
+        self._norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self._statistics: list[torch.Tensor] = []
         self._before: torch.Tensor | None = None
         self.applied, self.skipped = torch.ones(()), torch.zeros(())
 
@@ -36,6 +36,9 @@ class StepGuard:
 
     def before_step(self) -> None:
         """Remember what a forward pass changes."""
+        # Looked up anew: a network that moves to another device gets other tensors.
+        found = (one for norm in self._norms for one in (norm.running_mean, norm.running_var))
+        self._statistics = [one for one in found if one is not None]
         if self._statistics:
             self._before = torch.cat(self._statistics)
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.datasets.cases import Case
+from pipeline.datasets.prepared import preprocessing_of
 from pipeline.datasets.samples import Batch
 from pipeline.detectors.detector import Detector
 from pipeline.evaluation.evaluate import primary_value
@@ -38,7 +39,9 @@ class DetectorTraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.config, self.total_steps = network, config, total_steps
-        self.rank, self._class_weights = rank or Rank(), class_weights
+        self._class_weights: torch.Tensor | None
+        self.rank = rank or Rank()
+        self.register_buffer("_class_weights", class_weights, persistent=False)  # goes where the module goes
         self._frozen = frozen_parts(network, config.training.frozen_stages)
         self.guard = StepGuard(network)
         self._scored: list[ScoredCase] = []
@@ -96,11 +99,11 @@ class DetectorTraining(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         self.guard.to(self.device)
-        if self._class_weights is not None:
-            self._class_weights = self._class_weights.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self._sums, self._validated = {}, {}
+        if self.current_epoch + 1 == self.trainer.max_epochs:  # the last one validates, whatever `validate_every` says
+            self.trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self) -> None:
         self.guard.check()
@@ -123,7 +126,7 @@ class DetectorTraining(lightning.LightningModule):
     def validation_step(self, case: Case | None, _: int) -> None:
         if case is None:  # this process has one case less than others
             return
-        prepared = prepare(case.array, case.grid, self.config.preprocessing)
+        prepared = prepare(case.array, case.grid, preprocessing_of(case, self.config.preprocessing))
         detections = detect_prepared(
             self.network, self.config, prepared.image, prepared.grid, case.grid, case.volume.volume_id
         )

@@ -178,7 +178,7 @@ def _first_loss(
             return collate([dataset[n] for n in range(min(config.training.batch_size, len(dataset)))]).to(device)
 
     def loss() -> torch.Tensor:
-        return training_module(config, network.to(device), prepared, Rank()).train().loss(first())
+        return training_module(config, network, prepared, Rank()).to(device).train().loss(first())
 
     return loss
 

@@ -64,3 +64,14 @@ def test_windows_are_the_same_each_time(tmp_path):
     first, again, other = (make_cases(config(), [volume], seed=s)[0].lower for s in (0, 0, 3))
     assert first == again
     assert first != other
+
+
+def test_windows_stay_inside_a_volume_that_its_boxes_leave(tmp_path):
+    grid = Grid((40, 40, 8), np.eye(4))
+    for lower, upper in (([-3, -2, -1], [12, 12, 4]), ([30, 30, 5], [44, 43, 9])):
+        box = Boxes(np.array([lower]) - 0.5, np.array([upper]) + 0.5, grid)
+        volume = volume_with(tmp_path, np.zeros((1, 40, 40, 8), np.int16), grid, box)
+        for seed in range(20):
+            for case in make_cases(config(), [volume], seed):
+                assert case.array.shape[1:] == case.grid.shape
+                assert min(case.lower) >= 0

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from pipeline.config.data import DataConfig, FoldSplit, RandomOffsetWindows
-from pipeline.config.transforms import PreprocessingConfig, Window
-from pipeline.datasets.prepared import PreparedStore
+from pipeline.config.transforms import Percentiles, PreprocessingConfig, Window
+from pipeline.datasets.cases import Case
+from pipeline.datasets.prepared import PreparedStore, preprocessing_of
 from pipeline.datasets.slabs import divided
 from pipeline.datasets.split import split_cases
 from pipeline.errors import DatasetError
 from pipeline.geometry import Boxes, Grid
+from pipeline.transforms.preprocessing import prepare
 from tests.phantoms import awkward_grid, volume_with
 
 WITHIN = FoldSplit(folds=2, validation="within")
@@ -113,3 +115,13 @@ def test_two_folds_need_validation_within():
 def test_a_split_from_before_there_was_a_choice_is_written_as_it_was():
     assert FoldSplit().model_dump() == {"kind": "folds", "folds": 5, "fold": 0, "group_by": "patient"}
     assert FoldSplit.model_validate(WITHIN.model_dump()) == WITHIN
+
+
+def test_a_part_that_validates_has_the_values_that_it_has_in_the_whole(tmp_path):
+    preprocessing = PreprocessingConfig(intensity=Percentiles(lower=0, upper=100))
+    volume = scan(tmp_path, [(5, 5, 5), (12, 5, 5), (35, 5, 5)])
+    _, slab = divided(volume, 0.25)
+    alone = prepare(slab.array, slab.grid, preprocessing_of(slab, preprocessing)).image
+    trained = PreparedStore(tmp_path, preprocessing, ("lesion",)).get(slab).image
+    assert alone.numpy() == pytest.approx(np.asarray(trained), abs=2e-3)
+    assert preprocessing_of(Case.whole(volume), preprocessing) == preprocessing

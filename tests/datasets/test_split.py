@@ -62,6 +62,9 @@ def test_given_subsets_are_kept_and_a_crossing_patient_refused(tmp_path):
     }
     with pytest.raises(DatasetError, match="2 patient"):
         split_cases(config(split=GivenSplit()), [v for side in sides.values() for v in side], seed=0)
+    apart = [replace(volume, patient_key=f"test {volume.patient_key}") for volume in sides["test"]]
+    with pytest.raises(DatasetError, match="2 patient"):  # training chooses its epoch on patients it knows
+        split_cases(config(split=GivenSplit()), [*sides["train"], *sides["validation"], *apart], seed=0)
 
 
 def test_a_label_the_experiment_does_not_name_is_refused(tmp_path):

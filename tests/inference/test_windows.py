@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,3 +36,10 @@ def test_padding_repeats_the_far_border():
     padded = pad_to(image, (4, 4))
     assert padded.shape == (1, 4, 4)
     assert padded[0, 3].tolist() == pytest.approx([3, 4, 5, 5])
+
+
+@given(st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8, 32]))
+def test_neighbours_share_at_least_the_overlap_but_for_one_step_of_the_network(voxels, window, overlap, multiple):
+    plan = plan_windows((voxels,), (window,), overlap, (multiple,))
+    steps = [second[0] - first[0] for first, second in itertools.pairwise(plan.starts)]
+    assert all(step <= max(plan.size[0] * (1 - overlap), multiple) for step in steps)

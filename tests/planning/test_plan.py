@@ -194,6 +194,15 @@ def test_mixed_dimensions_channels_and_modalities_are_refused_with_the_options_t
         find_scans(every, Asked(dims=2, modalities=("PT",)))
 
 
+def test_volumes_of_known_and_unknown_voxel_size_are_not_planned_together(tmp_path):
+    known = scans(tmp_path, 2)
+    unknown = [
+        replace(one, grid=Grid(one.grid.shape, np.eye(4), "px")) for one in scans(tmp_path, 2, shape=(40, 40, 20))
+    ]
+    with pytest.raises(DatasetError, match="2 x 3D CT of unknown voxel size with 1 channel: put them into a folder"):
+        make_plan([*known, *unknown], WISH, TWO_CORES)
+
+
 def test_kinds_that_nothing_tells_apart_need_folders_of_their_own(tmp_path):
     with pytest.raises(DatasetError, match="put them into a folder of their own"):
         find_scans([*fields(tmp_path, 1), *fields(tmp_path, 1, channels=2)], Asked())

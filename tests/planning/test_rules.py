@@ -20,7 +20,7 @@ from pipeline.planning.network import Pixels, can_turn, design, finest_output, p
 from pipeline.planning.objects import object_facts
 from pipeline.planning.spacing import point_box, target_spacing
 from pipeline.planning.variation import augmentation
-from pipeline.volumes import Annotations
+from pipeline.volumes import UNLABELLED, Annotations
 from tests.experiments import tiny_2d, tiny_3d, tiny_star
 from tests.phantoms import volume_with
 from tests.planning.written_scans import GIB, LARGE_GPU, TWO_CORES, field, pointed, scan
@@ -89,7 +89,8 @@ def test_spacing_of_a_very_coarse_axis_is_its_tenth_percentile(tmp_path):
 def test_spacings_in_the_plane_that_nearly_agree_become_one(tmp_path):
     found = take_fingerprint([scan(tmp_path, 0, spacing=(1.0, 1.02, 2.0))], 1, None)
     assert target_spacing(found).value == [1.01, 1.01, 2.0]
-    apart = take_fingerprint([scan(tmp_path, 0, spacing=(1.0, 1.5, 2.0))], 1, None)
+    apart = [scan(tmp_path, n, spacing=(1.0, 1.5, third)) for n, third in enumerate((1.0, 2.0, 3.0))]
+    apart = take_fingerprint(apart, 1, None)
     value = target_spacing(apart).value
     assert value == [1.0, 1.5, 2.0]
     assert not can_turn(Pixels.of(apart, value, None), value)
@@ -407,3 +408,24 @@ def test_modelled_time_of_shipped_experiments_is_what_two_cores_took():
         config = load_experiment(FOLDER / f"{name}.yaml")
         modelled = cost_of(config).seconds(Device("cpu", 16 * GIB, 2, bf16), config.training.batch_size)
         assert modelled == pytest.approx(took, rel=0.35)
+
+
+def test_points_on_a_scan_in_millimetres_keep_their_distances(tmp_path):
+    points = take_fingerprint([pointed(field(tmp_path, n)) for n in range(2)], 1, None)
+    small = replace(points, objects=replace(points.objects, neighbour=None))
+    assert judged_by(small, 0.014)[0].value["distance"] == 0.0063  # 14 micrometres
+    assert suppression(small, 0.014)[2].value == 0.0063
+
+
+def test_scans_that_share_a_spacing_are_not_resampled(tmp_path):
+    alike = [scan(tmp_path, n, spacing=(0.3515625, 0.3515625, 1.0)) for n in range(3)]
+    assert target_spacing(take_fingerprint(alike, 1, None)).value is None
+    mixed = [*alike, scan(tmp_path, 3, spacing=(0.5, 0.5, 1.0))]
+    value = target_spacing(take_fingerprint(mixed, 1, None)).value
+    assert value[0] == pytest.approx(0.3515625, rel=1e-3)  # as near as is not resampled
+
+
+def test_an_object_without_a_class_makes_no_second_class(tmp_path):
+    cells = field(tmp_path, 0)
+    some = replace(cells.annotations, labels=(UNLABELLED, *cells.annotations.labels[1:]))
+    assert object_facts([replace(cells, annotations=some)]).named == {"cell": 24}

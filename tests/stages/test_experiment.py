@@ -1,11 +1,16 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from pipeline.datasets.cases import Case
+from pipeline.datasets.split import split_cases
 from pipeline.errors import DatasetError, SourceError
 from pipeline.settings import Settings
-from pipeline.stages.experiment import check_masks, experiment_source, named_source
+from pipeline.stages.experiment import check_masks, check_objects, experiment_source, named_source
 from pipeline.stages.ingest import source_folder
+from tests.experiments import tiny_2d
+from tests.phantoms import field_of_cells
 
 
 def _config(source):
@@ -59,3 +64,14 @@ def test_cases_without_masks_are_refused_before_a_training_that_is_judged_by_mas
         check_masks(config, split)
     config.evaluation.match.kind = "box_overlap"
     check_masks(config, split)
+
+
+def test_a_side_without_an_object_is_told_before_the_training(tmp_path):
+    config = tiny_2d()
+    volumes = [field_of_cells(tmp_path, seed, cells=6) for seed in range(3)]
+    check_objects(split_cases(config.data, volumes, 0))
+    split = split_cases(config.data, volumes, 0)
+    for side in ("train", "validation"):
+        empty = field_of_cells(tmp_path, 9, cells=0)
+        with pytest.raises(DatasetError, match=f"none of the 1 {side} cases has an object"):
+            check_objects(replace(split, **{side: (Case.whole(empty),)}))

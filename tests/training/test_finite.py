@@ -117,6 +117,24 @@ def test_an_infinite_loss_with_finite_gradients_spoils_the_gradient():
     assert weight.grad.tolist() == [3, 3]
 
 
+def test_the_statistics_of_a_network_that_moved_are_kept_too():
+    """As on its way to a GPU: a conversion gives it other tensors."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+    guard = StepGuard(network)
+    network.double()
+    guard.before_step()
+    network(torch.full((1, 1, 4, 4), torch.nan, dtype=torch.float64)).sum().backward()
+    guard.clip(torch.optim.AdamW(network.parameters(), fused=True), 1.0)
+    assert network[1].running_mean.tolist() == [0, 0]
+
+
+def test_class_weights_are_where_the_network_is():
+    config = tiny_2d()
+    module = DetectorTraining(seeded_network(config), config, 1, class_weights=torch.ones(1))
+    assert module.to("meta")._class_weights.device.type == "meta"
+    assert not any("class_weights" in name for name in module.state_dict())
+
+
 def test_gradients_are_clipped_to_a_common_norm():
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.tensor([[3.0, 4.0]])

@@ -14,7 +14,7 @@ from pipeline.errors import DatasetError
 from pipeline.evaluation import primary_value
 from pipeline.inference.detect import VolumeDetector, score_cases
 from pipeline.settings import Settings
-from pipeline.training.module import rate_at
+from pipeline.training.module import VALIDATION_METRIC, rate_at
 from pipeline.training.train import train
 from tests.experiments import tiny_2d, tiny_star
 from tests.phantoms import field_of_cells, field_with_masks
@@ -153,6 +153,12 @@ def test_weights_that_know_the_test_patients_are_refused_and_what_they_know_is_p
     more = dataclasses.replace(first, seen=first.seen.joined(Seen(frozenset({"long ago"}))))
     second = train(config, split, tmp_path / "second", settings, initial=more)
     assert "long ago" in Bundle.load(second.bundle_folder).seen.patients
+
+
+def test_the_last_epoch_validates(tmp_path, settings, volumes):
+    config = tiny_2d(max_epochs=3, validate_every=2)
+    history = train(config, split_cases(config.data, volumes, 0), tmp_path / "run", settings).history
+    assert [VALIDATION_METRIC in epoch for epoch in history] == [False, True, True]
 
 
 def test_fewer_epochs_than_between_validations_still_give_a_model(tmp_path, settings, volumes):

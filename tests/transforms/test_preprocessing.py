@@ -48,6 +48,14 @@ def test_a_constant_image_is_zero_and_not_nan():
     assert out.abs().max() == 0
 
 
+def test_an_image_of_nearly_one_value_is_stretched_between_its_extremes():
+    image = np.zeros((1, 64, 64), dtype=np.uint16)
+    image[0, 30, 30:33] = [100, 30000, 60000]  # less than the two in a thousand above the upper percentile
+    out = prepare(image, Grid.of_pixels((64, 64)), PreprocessingConfig(intensity=Percentiles())).image
+    assert out[0, 0, 0] == -1
+    assert out[0, 30, 31:33].tolist() == [0, 1]
+
+
 def test_grey_is_repeated_and_colour_averaged():
     grid = Grid.of_pixels((4, 4))
     grey, colour = np.ones((1, 4, 4), np.uint8), np.stack([np.full((4, 4), v, np.float32) for v in (0, 0.5, 1)])
