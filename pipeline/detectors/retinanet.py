@@ -121,6 +121,8 @@ class RetinaNetDetector(Detector[AnchorMaps]):
         """
         nothing = torch.stack([level.sum() * 0.0 for level in (*output.logits, *output.deltas)]).sum()
         if not torch.isfinite(nothing):  # MONAI's coder would raise
+            for _ in range(2):  # other processes ask as often, and wait for this one
+                divisor(torch.zeros_like(nothing))
             return Loss(nothing, nothing, nothing)
         anchors = self.anchors.of(output.grids, nothing.device)
         every = torch.cat(anchors)

@@ -79,7 +79,8 @@ class Grid:
         return Grid(tuple(u - low for low, u in zip(lower, upper, strict=True)), matrix, self.unit)
 
     def resampled(self, spacing: tuple[float, ...]) -> "Grid":
-        """The same extent with another spacing: edges stay, axes stay, shape is rounded to at least 1."""
+        """The same extent with another spacing: axes and first edges stay; the last edges move by up to half a new
+        voxel, since there are whole ones, at least 1."""
         target = np.array(spacing, dtype=np.float64)
         shape = np.maximum(np.round(np.array(self.shape) * self.spacing / target), 1).astype(int)
         matrix = self.affine.copy()

@@ -34,8 +34,8 @@ def prepare(
 ) -> Prepared:
     """Reorient (3D: array axes nearest to R, A, S), resample, set the channels and scale the intensity.
 
-    The resampled grid has the same outer edges as the original; what it samples beyond the outermost voxel
-    centres repeats the border.
+    The resampled grid has the outer edges of the original, the last ones within half of its voxels; what it samples
+    beyond the outermost voxel centres repeats the border.
 
     Args:
         image: ``(channel, i, j[, k])`` as stored, any number type.

@@ -140,6 +140,18 @@ def test_a_voxel_that_is_no_number_gives_a_loss_that_is_none_and_no_error(config
 
 
 @every_kind
+def test_counts_are_shared_as_often_whatever_the_loss_is(config):
+    """Of processes that train together each waits for all others there."""
+    network, asked = seeded_network(config), []
+    image, there = scene(config.data.dims)
+    for value in (0.0, float("nan")):
+        image[0, 0].flatten()[70] = value
+        asked.append([])
+        network.loss(network(image), [there], divisor=lambda count: asked[-1].append(count) or count.clamp(min=1))
+    assert len(asked[0]) == len(asked[1]) > 0
+
+
+@every_kind
 def test_after_short_training_each_object_of_a_phantom_is_found_once_where_it_is(config):
     dims = config.data.dims
     network = seeded_network(config)
