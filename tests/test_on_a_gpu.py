@@ -14,6 +14,8 @@ from pipeline.datasets.samples import collate
 from pipeline.datasets.sampling import PatchDataset
 from pipeline.detectors.bundle import Bundle, seeded_network
 from pipeline.detectors.ensemble import Ensemble
+from pipeline.explanation.translation import translation_report
+from pipeline.explanation.version import explain_cases
 from pipeline.geometry import Boxes, Grid
 from pipeline.inference.detect import VolumeDetector
 from pipeline.settings import Settings
@@ -128,6 +130,16 @@ def test_a_detection(config):
             detector = VolumeDetector(Bundle(config, network.eval(), 0.5), "cuda")
             assert len(detector.detect(image, grid, "v")) > 3
             assert next(detector.network.parameters()).device == GPU
+
+
+def test_an_explanation(tmp_path):
+    config = CONFIGS["boxes"]
+    network = seeded_network(config).eval()
+    with PretendedGpu():
+        bundle, cases = Bundle(config, network, 0.001), cases_of(config, tmp_path)
+        assert translation_report(bundle, cases, "cuda").cases
+        explained = explain_cases(bundle, cases, "cuda")
+        assert explained.hit or explained.false_positive
 
 
 def test_tensors_of_two_devices_do_not_meet():
