@@ -1,10 +1,12 @@
 """One process's part in a training: its patches, its validation cases, Lightning's trainer."""
 
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +139,19 @@ def _patches(dataset: PatchDataset, rank: Rank, epoch: int) -> PrefetchingLoader
         batch_sampler=ShareSampler(numbers, training.batch_size, rank),
         collate_fn=collate,
         num_workers=training.workers,
+        multiprocessing_context=_workers() if training.workers else None,
         generator=_unused(),
         # Workers hold a copy of the data set: those of an epoch must begin after hard negatives were found.
         persistent_workers=training.workers > 0 and not sampling.hard_negative_share,
     )
+
+
+def _workers() -> BaseContext:
+    """Workers are forked from a process that has nothing but what they need: forked from this one they would hold a
+    copy of its GPU, its locks and its threads, such as those of Prefect's flows, and fail."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([PatchDataset.__module__])
+    return context
 
 
 def _unused() -> torch.Generator:

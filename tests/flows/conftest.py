@@ -21,7 +21,7 @@ _EXPERIMENT = {
     "preprocessing": {"intensity": {"kind": "window", "lower": 0, "upper": 255}},
     "sampling": {"patch": [32, 32], "samples_per_epoch": 4},
     "detector": {"backbone": {"kind": "residual_unet", "widths": [4, 8], "strides": [2]}, "decoder_width": 4},
-    "training": {"max_epochs": 1, "batch_size": 2},
+    "training": {"max_epochs": 1, "batch_size": 2, "workers": 1},
     "inference": {"window": [48, 48], "score_floor": 0.01},
     "evaluation": {"match": {"kind": "centre_distance", "distance": 4}, "bootstrap_rounds": 100},
 }

@@ -1,5 +1,4 @@
 import dataclasses
-import multiprocessing
 import threading
 from pathlib import Path
 
@@ -65,18 +64,7 @@ def test_a_killed_training_ends_with_the_same_weights_as_an_undisturbed_one(tmp_
 
 @pytest.mark.parametrize("config", [on_workers(), with_hard_negatives()], ids=["outlines", "hard negatives"])
 def test_so_does_one_with_worker_processes(tmp_path, settings, config):
-    """In a process of its own: workers are forked, and this one has run servers and flows."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=with_forked_workers, args=(tmp_path, settings, config)
-    )
-    process.start()
-    process.join(120)
-    assert process.exitcode == 0
-
-
-def with_forked_workers(*what) -> None:
-    multiprocessing.set_start_method("fork", force=True)
-    goes_on_as_if_undisturbed(*what)
+    goes_on_as_if_undisturbed(tmp_path, settings, config)
 
 
 def goes_on_as_if_undisturbed(tmp_path: Path, settings: Settings, config: ExperimentConfig) -> None:
