@@ -16,8 +16,9 @@ from pipeline.sources.ingest import IngestSummary
 from pipeline.stages.dicom_out import DICOM_FORMATS, DicomOut
 from pipeline.stages.experiment import volumes_below
 from pipeline.stages.export import Exported, check_formats, export
-from pipeline.stages.ingest import ingest_archive
+from pipeline.stages.ingest import archive_place, ingest_archive
 from pipeline.stages.levels import nearest_levels, without_pixel_size
+from pipeline.stages.out_folder import check_out
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, resolve
 from pipeline.volumes import Volume
 
@@ -122,9 +123,10 @@ def detect_archive(
     Raises:
         ModelError: there is no such version, or a worker failed.
         SourceError: there is nothing at ``archive``.
-        ConfigError: there is no such format.
+        ConfigError: there is no such format; ``out`` lies in ``archive``.
     """
     check_formats(formats)
+    check_out(out, archive_place(archive, settings), settings.home)
     prepared = prepare_detection(version, archive, settings, progress, only_failed)
     if hand_out is None:
         detect_here(prepared, settings, progress)
