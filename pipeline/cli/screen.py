@@ -1,6 +1,7 @@
 """What the user sees of a command: progress on stderr, its outcome on stdout, its failure in one message."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -42,6 +43,7 @@ class Screen:
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self._as_json = as_json
         self._verbose = verbose
+        _show_any_name()
         self._stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._bar: Progress | None = None
@@ -132,6 +134,13 @@ class Screen:
     def _fail(self, error: BaseException, message: str) -> None:
         self._stderr.print(f"error: {message}", style="red")
         self.give({"error": message, "kind": type(error).__name__})
+
+
+def _show_any_name() -> None:
+    """Names of files that are not UTF-8 reach us with surrogates, which a strict stream would refuse."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _expected(error: BaseException) -> str | None:
