@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import AsJson, Home, Verbose
-from pipeline.cli.screen import Screen
-from pipeline.errors import CellscanError
+from pipeline.cli.screen import Screen, expected
 from pipeline.settings import Settings
 
 
@@ -44,8 +43,8 @@ def listen(
             signal.signal(number, lambda *_: ended.set())
         options = ListenerOptions(host, port, ae_title, tuple(calling or ()), quiet)
 
-        def failed(error: CellscanError) -> None:
-            screen.note(f"not ingested, tried again in {quiet:.0f} s: {error}")
+        def failed(error: Exception) -> None:
+            screen.note(f"not ingested, tried again in {quiet:.0f} s: {expected(error) or type(error).__name__}")
 
         for summary in listen_for_scans(
             Settings.from_environment(), options, opened, screen.progress, lambda: not ended.is_set(), failed

@@ -61,7 +61,7 @@ class Screen:
         if isinstance(error, KeyboardInterrupt):
             self._stderr.print("stopped; the same command continues from here")
             raise typer.Exit(130) from error
-        message = None if self._verbose or error is None else _expected(error)
+        message = None if self._verbose or error is None else expected(error)
         if error is not None and message is not None:
             self._fail(error, message)
             raise typer.Exit(FAILED) from error
@@ -143,7 +143,7 @@ def _show_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _expected(error: BaseException) -> str | None:
+def expected(error: BaseException) -> str | None:
     """What to tell of an error that is no mistake of the program; ``None`` if it may be one."""
     if isinstance(error, CellscanError):
         return str(error)

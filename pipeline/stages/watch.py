@@ -8,21 +8,21 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import OperationalError
 
-from pipeline.errors import CellscanError, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.settling import Clock, Settling
 from pipeline.stages.detect import HandOut
 from pipeline.stages.export import check_formats
 from pipeline.stages.out_folder import check_out
+from pipeline.stages.passing import MAY_PASS
 from pipeline.stages.watch_round import Round, Watcher, WatchOptions
 from pipeline.stages.watch_source import watched_source
 
 _LONGEST_PAUSE_SECONDS = 3600.0
-# What may pass. Anything else is a mistake of the program, or a device that is gone for this process.
-_MAY_PASS = (CellscanError, OSError, OperationalError, MemoryError, torch.OutOfMemoryError)
+# Other errors of torch tell of a device that is gone for this process.
+_MAY_PASS = (*MAY_PASS, torch.OutOfMemoryError)
 Wait = Callable[[float], None]
 
 
