@@ -28,7 +28,7 @@ def listen(
     An instance is acknowledged when it is safely on disk. A study is ingested when it has been quiet for a while;
     what was not ingested when the command ended is ingested when it starts again. DICOM's protocol has neither
     encryption nor passwords: listen on 0.0.0.0 in a network that you trust only, and name who may push.
-    With --json one object a study is printed.
+    With --json one JSON object a study is printed, each on a line.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import ingest_lines
@@ -50,4 +50,4 @@ def listen(
             Settings.from_environment(), options, opened, screen.progress, lambda: not ended.is_set(), failed
         ):
             screen.say(*ingest_lines(summary))
-            screen.give(summary)
+            screen.give_line(summary)
