@@ -19,7 +19,6 @@ from filelock import FileLock
 
 from flows.surroundings import reporting_to
 from pipeline.errors import TrackingError
-from pipeline.process import host, this_process
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 
@@ -146,7 +145,7 @@ def _talk_to(address: str, quiet: bool) -> Iterator[None]:
         if quiet:
             setup_logging(incremental=True)
         crash_dead_runs()
-        with tags(*process_tags(host(), this_process())):
+        with tags(*process_tags()):
             try:
                 yield
             finally:

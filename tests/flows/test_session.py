@@ -5,12 +5,16 @@ import sys
 from dataclasses import replace
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Running
 
-from flows.reaper import crash_dead_runs
+from flows import reaper
+from flows.reaper import crash_dead_runs, process_tags
 from flows.session import _free_port, _start, _wait, prefect_session
 from pipeline.errors import TrackingError
+from pipeline.process import host
 
 _KILLED = """
 import os, signal
@@ -36,6 +40,20 @@ def test_run_of_a_killed_process_is_crashed_by_the_next_session(place, server):
         (state,) = [run.state for run in runs if client.read_flow(run.flow_id).name == "killed"]
     assert (state.name, "started again" in state.message) == ("Crashed", True)
     assert crash_dead_runs() == 0
+
+
+def test_run_of_another_container_is_not_taken_for_dead(server, monkeypatch):
+    @flow(name="theirs")
+    def theirs():
+        pass
+
+    with get_client(sync_client=True) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(reaper, "machine", lambda: f"{host()},another boot,pid:[1]")
+            patch.setattr(reaper, "this_process", lambda: "1:never")
+            run = client.create_flow_run(theirs, tags=process_tags(), state=Running())
+        assert crash_dead_runs() == 0
+        assert client.read_flow_run(run.id).state.is_running()
 
 
 def test_server_ends_when_its_parent_is_gone(place, server):
