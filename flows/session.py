@@ -48,6 +48,7 @@ def prefect_session(
     if quiet:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     with ExitStack() as stack:
+        stack.enter_context(_environment(**_no_proxy_here()))
         if settings.prefect_api_url:
             address = settings.prefect_api_url
             _check(address)
@@ -161,6 +162,13 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _no_proxy_here() -> dict[str, str]:
+    """A proxy knows no server of this machine; urllib, httpx and websockets all heed these names."""
+    known = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    here = known if known == "*" else ",".join(filter(None, [known, "127.0.0.1", "localhost"]))
+    return {"no_proxy": here, "NO_PROXY": here}
 
 
 def _check(address: str) -> None:

@@ -12,7 +12,7 @@ from prefect.states import Running
 
 from flows import reaper
 from flows.reaper import crash_dead_runs, process_tags
-from flows.session import _free_port, _start, _wait, prefect_session
+from flows.session import _answers, _free_port, _no_proxy_here, _start, _wait, prefect_session
 from pipeline.errors import TrackingError
 from pipeline.process import host
 
@@ -62,6 +62,23 @@ def test_server_ends_when_its_parent_is_gone(place, server):
     _wait(second, f"http://127.0.0.1:{port}/api", log, None)
     second.stdin.close()  # as the kernel does for a process that is killed
     assert second.wait(timeout=60) is not None
+
+
+def test_server_of_this_machine_is_not_asked_through_a_proxy(server, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert _answers(server)
+    with get_client(sync_client=True) as client:
+        assert client.api_healthcheck() is None
+
+
+@pytest.mark.parametrize(
+    ("before", "then"), [("pacs", "pacs,127.0.0.1,localhost"), ("", "127.0.0.1,localhost"), ("*", "*")]
+)
+def test_what_else_goes_around_the_proxy_still_does(monkeypatch, before, then):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", before)
+    assert _no_proxy_here() == {"no_proxy": then, "NO_PROXY": then}
 
 
 def test_silent_server_of_the_user_is_named(place):
