@@ -40,10 +40,11 @@ def scan_to_report(
 
     Raises:
         ConfigError: ``out`` lies among the scans.
+        StoreError: ``out`` cannot be written.
     """
     from pipeline.stages.experiment import experiment_source
     from pipeline.stages.ingest import archive_place
-    from pipeline.stages.out_folder import check_out
+    from pipeline.stages.out_folder import check_out, try_out
     from pipeline.stages.pairs import champions_in_order, pairs_to_compare, report_targets
 
     settings = Settings.from_environment()
@@ -52,6 +53,7 @@ def scan_to_report(
     folder = out or settings.home / "results"
     for source in sources.values():
         check_out(folder, archive_place(source, settings), settings.home)
+    try_out(folder)
     for source in dict.fromkeys([*sources.values(), *(str(source) for _, source in own)]):
         ingest(source)
     versions = [train(experiment) for experiment in experiments]

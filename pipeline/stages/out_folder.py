@@ -1,8 +1,9 @@
-"""The folder that results go to: it must not be one from which scans are taken."""
+"""The folder that results go to, looked at before there are any."""
 
+import tempfile
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StoreError
 
 
 def check_out(out: Path, root: Path, home: Path) -> None:
@@ -21,3 +22,17 @@ def check_out(out: Path, root: Path, home: Path) -> None:
         raise ConfigError(
             f"--out {out} lies in the folder of the scans, {root}: results would be taken for scans; name another"
         )
+
+
+def try_out(out: Path) -> None:
+    """Make the folder, and write into it: better now than after a night's work.
+
+    Raises:
+        StoreError: that cannot be done.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise StoreError(f"--out {out} cannot be written ({error.strerror}): name another folder") from error
