@@ -139,18 +139,19 @@ def _talk_to(address: str, quiet: bool) -> Iterator[None]:
     from prefect.logging.configuration import setup_logging
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
+    from flows.best_effort import best_effort
     from flows.reaper import crash_dead_runs, drain, process_tags
 
     updates = {PREFECT_API_URL: address, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}
     with temporary_settings(updates=updates):
         if quiet:
             setup_logging(incremental=True)
-        crash_dead_runs()
+        best_effort(crash_dead_runs)
         with tags(*process_tags()):
             try:
                 yield
             finally:
-                drain()
+                best_effort(drain)
 
 
 @contextmanager

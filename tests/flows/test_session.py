@@ -12,7 +12,7 @@ from prefect.states import Running
 
 from flows import reaper
 from flows.reaper import crash_dead_runs, process_tags
-from flows.session import _answers, _free_port, _no_proxy_here, _start, _wait, prefect_session
+from flows.session import _answers, _free_port, _no_proxy_here, _start, _talk_to, _wait, prefect_session
 from pipeline.errors import TrackingError
 from pipeline.process import host
 
@@ -54,6 +54,17 @@ def test_run_of_another_container_is_not_taken_for_dead(server, monkeypatch):
             run = client.create_flow_run(theirs, tags=process_tags(), state=Running())
         assert crash_dead_runs() == 0
         assert client.read_flow_run(run.id).state.is_running()
+
+
+def test_bookkeeping_that_fails_keeps_nobody_from_work(server, monkeypatch):
+    def fail():
+        raise RuntimeError("Failed to reach API")
+
+    monkeypatch.setattr(reaper, "crash_dead_runs", fail)
+    worked = False
+    with _talk_to(server, quiet=True):
+        worked = True
+    assert worked
 
 
 def test_server_ends_when_its_parent_is_gone(place, server):
