@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from flows.best_effort import best_effort
 from pipeline.progress import Progress, by_percent
 
 if TYPE_CHECKING:
@@ -27,27 +29,30 @@ if TYPE_CHECKING:
     from pipeline.stages.transfer_curve import TransferCurve
     from pipeline.stages.watch_round import Round
 
+# After a server did not take a progress: asked in vain, Prefect's client tries for many seconds, and the work waits.
+_SILENT_SECONDS = 300.0
+
 
 def show_ingest(summary: "IngestSummary") -> None:
     """How many files ended how, and why those in quarantine did."""
-    create_table_artifact([summary.counts()], key="ingest", description="Files by outcome")
+    _table([summary.counts()], key="ingest", description="Files by outcome")
     reasons = Counter(file.reason for file in summary.files if file.outcome == "quarantined")
     rows = [{"reason": reason, "files": files} for reason, files in reasons.most_common()]
     if rows:
-        create_table_artifact(rows, key="quarantine", description="Why files are in quarantine")
+        _table(rows, key="quarantine", description="Why files are in quarantine")
 
 
 def show_evaluation(evaluation: "Evaluation", picture: bytes) -> None:
     """Figures with intervals, and their curve."""
     name = _key("evaluation", evaluation.version)
-    create_table_artifact(_rows(evaluation.metrics), key=name, description=f"{evaluation.version}, with intervals")
+    _table(_rows(evaluation.metrics), key=name, description=f"{evaluation.version}, with intervals")
     _picture(f"{name}-figures", picture, f"{evaluation.version} on its test cases")
 
 
 def show_group(group: "TrainedGroup") -> None:
     """The figures of all folds and seeds together."""
     what = f"{', '.join(group.versions)}: together, with intervals"
-    create_table_artifact(_rows(group.metrics), key=_key("group", group.name), description=what)
+    _table(_rows(group.metrics), key=_key("group", group.name), description=what)
 
 
 def show_curve(found: "TransferCurve") -> None:
@@ -61,7 +66,7 @@ def show_curve(found: "TransferCurve") -> None:
         for f in (point.figure,)
     ]
     needed = f"{found.curve.needed_data} of the data, {found.curve.needed_steps} of the steps"
-    create_table_artifact(rows, key=name, description=f"{found.name}, transferred from {found.source}: {needed}")
+    _table(rows, key=name, description=f"{found.name}, transferred from {found.source}: {needed}")
     _picture(f"{name}-picture", found.picture, f"{found.name} from scratch and transferred")
 
 
@@ -73,17 +78,23 @@ def show_comparison(comparison: "Comparison") -> None:
     ]
     key = _key("comparison", f"{comparison.version_a}-{comparison.version_b}")
     what = f"{comparison.version_b} less {comparison.version_a}, paired over {comparison.patients} patients"
-    create_table_artifact(rows, key=key, description=what)
+    _table(rows, key=key, description=what)
 
 
 @contextmanager
 def showing_progress(version: str, also: Progress | None) -> Iterator[Progress]:
     """A progress for detection: a bar on the run's page, with pace and time left; ``also`` hears of it."""
     # Its type also allows for callers with an event loop, which flows of this project are not.
-    shown = cast(UUID, create_progress_artifact(0.0, key=_key("detecting", version), description=version))
+    key, silent_until = _key("detecting", version), 0.0
+    shown = best_effort(lambda: cast(UUID, create_progress_artifact(0.0, key=key, description=version)))
 
     def show(percent: int, what: str) -> None:
-        update_progress_artifact(shown, float(percent), description=f"{version}: {what}")
+        nonlocal silent_until
+        if shown is None or time.monotonic() < silent_until:
+            return
+        text = f"{version}: {what}"
+        if best_effort(lambda: update_progress_artifact(shown, float(percent), description=text) or True) is None:
+            silent_until = time.monotonic() + _SILENT_SECONDS
 
     by_artifact = by_percent(show)
 
@@ -99,7 +110,7 @@ def show_detections(summary: "DetectSummary") -> None:
     """Detections of each scan, and the scan with most of them."""
     rows = [{"scan": scan["name"], "detections": scan["detections"]} for scan in summary.scans]
     key = _key("detections", summary.model)
-    create_table_artifact(rows, key=key, description=f"{summary.model}: {summary.detections} detections")
+    _table(rows, key=key, description=f"{summary.model}: {summary.detections} detections")
     picture = summary.fullest_overlay()
     if picture is not None:
         _picture(f"{key}-overlay", picture.read_bytes(), "The scan with most detections")
@@ -109,7 +120,7 @@ def show_rounds(version: str, told: "Sequence[Round]") -> None:
     """What each round of a watch did, by version; nothing where nothing had come."""
     rows = [_round_row(one) for one in told]
     if rows:
-        create_table_artifact(rows, key=_key("watch", version), description=f"{version}: what newly arrived")
+        _table(rows, key=_key("watch", version), description=f"{version}: what newly arrived")
 
 
 def _round_row(done: "Round") -> dict[str, object]:
@@ -127,13 +138,18 @@ def _round_row(done: "Round") -> dict[str, object]:
 
 def show_report(path: Path) -> None:
     """Where the report is."""
-    create_markdown_artifact(f"The report is `{path.name}` in the folder of reports.", key="report")
+    text = f"The report is `{path.name}` in the folder of reports."
+    best_effort(lambda: create_markdown_artifact(text, key="report"))
+
+
+def _table(rows: Sequence[Mapping[str, object]], key: str, description: str) -> None:
+    best_effort(lambda: create_table_artifact([dict(row) for row in rows], key=key, description=description))
 
 
 def _picture(key: str, png: bytes, description: str) -> None:
     # The page asks nobody else for it: the picture travels in its address.
     address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    create_image_artifact(image_url=address, key=key, description=description)
+    best_effort(lambda: create_image_artifact(image_url=address, key=key, description=description))
 
 
 def _rows(figures: "Mapping[str, Estimate]") -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.artifacts import show_comparison
 from flows.events import tell_champion
-from flows.parameters import Version
+from flows.parameters import Registered, Version
 from flows.retry import tracked_stage
 from flows.surroundings import progress
 from pipeline.errors import ModelError
@@ -23,11 +23,12 @@ def _compare(a: Version, b: Version) -> dict[str, float]:
 
 
 @tracked_stage("promote")
-def _promote(version: Version, force: bool, policy: Path | None) -> str:
+def _promote(version: Registered, force: bool, policy: Path | None) -> str:
     from pipeline.config import load_policy
     from pipeline.stages.promote import promote_version
+    from pipeline.stages.versions import parse_version
 
-    name, _, number = version.partition("/")
+    name, number = parse_version(version)
     asked = load_policy(policy) if policy else None
     decision = promote_version(name, number, Settings.from_environment(), force, progress(), asked)
     tell_champion(name, decision)
@@ -47,7 +48,7 @@ def compare(a: Version, b: Version) -> dict[str, float]:
 
 
 @flow(name="promote")
-def promote(version: Version, force: bool = False, policy: Path | None = None) -> str:
+def promote(version: Registered, force: bool = False, policy: Path | None = None) -> str:
     """Make a version the champion if a policy holds against the present one.
 
     Args:

@@ -14,6 +14,9 @@ Version = Annotated[
         description="a registered version: name/3 or name@champion; or a starter model: starter/name",
     ),
 ]
+Registered = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]*/\d+$", description="a registered version by its number: name/3")
+]
 Target = Annotated[
     str,
     Field(

@@ -11,19 +11,19 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Crashed
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from pipeline.process import host, is_alive
+from pipeline.process import is_alive, machine, this_process
 
-_HOST, _PROCESS = "host:", "process:"
+_MACHINE, _PROCESS = "machine:", "process:"
 _PAGE = 200
 
 
-def process_tags(host_name: str, process: str) -> tuple[str, str]:
-    """Tags that say which process runs a flow."""
-    return f"{_HOST}{host_name}", f"{_PROCESS}{process}"
+def process_tags() -> tuple[str, str]:
+    """Tags that say that this process runs a flow."""
+    return f"{_MACHINE}{machine()}", f"{_PROCESS}{this_process()}"
 
 
 def crash_dead_runs() -> int:
-    """Mark runs as crashed that a killed process of this host left running; how many there were."""
+    """Mark runs as crashed that a killed process of this machine left running; how many there were."""
     with get_client(sync_client=True) as client:
         dead = [run for run in _running_here(client) if not _is_alive(run)]
         for run in dead:
@@ -46,7 +46,7 @@ async def _drain() -> None:
 
 def _running_here(client: SyncPrefectClient) -> list[FlowRun]:
     wanted = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[f"{_HOST}{host()}"]),
+        tags=FlowRunFilterTags(all_=[f"{_MACHINE}{machine()}"]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])),
     )
     found: list[FlowRun] = []

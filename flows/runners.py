@@ -74,7 +74,8 @@ def wait_for_all(futures: Sequence[PrefectFuture[None]], following: "Following")
         try:
             future = ended.get(timeout=_LOOK_SECONDS)
         except Empty:
-            following.tell()
+            if following.is_due():
+                following.tell()
             continue
         waiting -= 1
         try:

@@ -37,20 +37,29 @@ def scan_to_report(
         archive: scans to detect on; by default the experiment's own.
         out: where detections go, a folder a model; by default in the home folder.
         policy: YAML file of what a champion must show; by default, not worse and no class lost.
+
+    Raises:
+        ConfigError: ``out`` lies among the scans.
+        StoreError: ``out`` cannot be written.
     """
     from pipeline.stages.experiment import experiment_source
+    from pipeline.stages.ingest import archive_place
+    from pipeline.stages.out_folder import check_out, try_out
     from pipeline.stages.pairs import champions_in_order, pairs_to_compare, report_targets
 
     settings = Settings.from_environment()
     own = [(config.name, experiment_source(config, settings)) for config in (one.load() for one in experiments)]
     sources = {name: archive or str(source) for name, source in own}
+    folder = out or settings.home / "results"
+    for source in sources.values():
+        check_out(folder, archive_place(source, settings), settings.home)
+    try_out(folder)
     for source in dict.fromkeys([*sources.values(), *(str(source) for _, source in own)]):
         ingest(source)
     versions = [train(experiment) for experiment in experiments]
     for version in versions:
         evaluate(version)
     champions = champions_in_order([promote(version, policy=policy) for version in versions])
-    folder = out or settings.home / "results"
     results = [detect(champion, sources[name], folder / name) for name, champion in champions.items()]
     for a, b in pairs_to_compare(versions, champions):
         compare(a, b)

@@ -19,7 +19,6 @@ from filelock import FileLock
 
 from flows.surroundings import reporting_to
 from pipeline.errors import TrackingError
-from pipeline.process import host, this_process
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 
@@ -49,6 +48,7 @@ def prefect_session(
     if quiet:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     with ExitStack() as stack:
+        stack.enter_context(_environment(**_no_proxy_here()))
         if settings.prefect_api_url:
             address = settings.prefect_api_url
             _check(address)
@@ -139,18 +139,19 @@ def _talk_to(address: str, quiet: bool) -> Iterator[None]:
     from prefect.logging.configuration import setup_logging
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
+    from flows.best_effort import best_effort
     from flows.reaper import crash_dead_runs, drain, process_tags
 
     updates = {PREFECT_API_URL: address, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}
     with temporary_settings(updates=updates):
         if quiet:
             setup_logging(incremental=True)
-        crash_dead_runs()
-        with tags(*process_tags(host(), this_process())):
+        best_effort(crash_dead_runs)
+        with tags(*process_tags()):
             try:
                 yield
             finally:
-                drain()
+                best_effort(drain)
 
 
 @contextmanager
@@ -162,6 +163,13 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _no_proxy_here() -> dict[str, str]:
+    """A proxy knows no server of this machine; urllib, httpx and websockets all heed these names."""
+    known = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    here = known if known == "*" else ",".join(filter(None, [known, "127.0.0.1", "localhost"]))
+    return {"no_proxy": here, "NO_PROXY": here}
 
 
 def _check(address: str) -> None:

@@ -6,7 +6,7 @@
     ├── ConfigError         an experiment, a setting or a command line that does not hold together
     ├── SourceError         a file or series that cannot be taken as it is (quarantined in a batch)
     │   └── GeometryError   its place in the world is missing or contradicts itself
-    ├── StoreError          cellscan's own folder cannot be written: the fault of no file that is read
+    ├── StoreError          a folder of cellscan's own, or of results, cannot be written: the fault of no file
     ├── AnnotationError     annotations that cannot be tied to a volume
     ├── DatasetError        too little or unsuitable data for what was asked
     ├── ModelError          a model version that is not there or does not fit
@@ -35,7 +35,7 @@ class GeometryError(SourceError):
 
 
 class StoreError(CellscanError):
-    """The home folder cannot be written: no space, no permission."""
+    """The home folder, or one for results, cannot be written: no space, no permission."""
 
 
 class AnnotationError(CellscanError):

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import AsJson, Home, Verbose
-from pipeline.cli.screen import Screen
-from pipeline.errors import CellscanError
+from pipeline.cli.screen import Screen, expected
 from pipeline.settings import Settings
 
 
@@ -29,7 +28,7 @@ def listen(
     An instance is acknowledged when it is safely on disk. A study is ingested when it has been quiet for a while;
     what was not ingested when the command ended is ingested when it starts again. DICOM's protocol has neither
     encryption nor passwords: listen on 0.0.0.0 in a network that you trust only, and name who may push.
-    With --json one object a study is printed.
+    With --json one JSON object a study is printed, each on a line.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
         from pipeline.cli.lines import ingest_lines
@@ -44,11 +43,11 @@ def listen(
             signal.signal(number, lambda *_: ended.set())
         options = ListenerOptions(host, port, ae_title, tuple(calling or ()), quiet)
 
-        def failed(error: CellscanError) -> None:
-            screen.note(f"not ingested, tried again in {quiet:.0f} s: {error}")
+        def failed(error: Exception) -> None:
+            screen.note(f"not ingested, tried again in {quiet:.0f} s: {expected(error) or type(error).__name__}")
 
         for summary in listen_for_scans(
             Settings.from_environment(), options, opened, screen.progress, lambda: not ended.is_set(), failed
         ):
             screen.say(*ingest_lines(summary))
-            screen.give(summary)
+            screen.give_line(summary)

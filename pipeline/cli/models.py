@@ -147,9 +147,9 @@ def promote(
     kept on the version in MLflow. Exits with 3 when the version was not promoted.
     """
     with Screen(as_json=as_json, verbose=verbose) as screen:
-        from pipeline.cli.versions import parse_version
         from pipeline.config import load_policy
         from pipeline.stages.promote import promote_version
+        from pipeline.stages.versions import parse_version
 
         name, number = parse_version(version)
         asked = load_policy(policy) if policy else None

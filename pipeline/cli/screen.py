@@ -1,6 +1,7 @@
 """What the user sees of a command: progress on stderr, its outcome on stdout, its failure in one message."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -42,6 +43,7 @@ class Screen:
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self._as_json = as_json
         self._verbose = verbose
+        _show_any_name()
         self._stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._bar: Progress | None = None
@@ -59,7 +61,7 @@ class Screen:
         if isinstance(error, KeyboardInterrupt):
             self._stderr.print("stopped; the same command continues from here")
             raise typer.Exit(130) from error
-        message = None if self._verbose or error is None else _expected(error)
+        message = None if self._verbose or error is None else expected(error)
         if error is not None and message is not None:
             self._fail(error, message)
             raise typer.Exit(FAILED) from error
@@ -134,7 +136,14 @@ class Screen:
         self.give({"error": message, "kind": type(error).__name__})
 
 
-def _expected(error: BaseException) -> str | None:
+def _show_any_name() -> None:
+    """Names of files that are not UTF-8 reach us with surrogates, which a strict stream would refuse."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def expected(error: BaseException) -> str | None:
     """What to tell of an error that is no mistake of the program; ``None`` if it may be one."""
     if isinstance(error, CellscanError):
         return str(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.detections import Detections
 from pipeline.detections.table import write_table
-from pipeline.errors import CellscanError, ConfigError
+from pipeline.errors import CellscanError, ConfigError, StoreError
 from pipeline.inference.claims import claims
 from pipeline.inference.detect import VolumeDetector
 from pipeline.inference.engine import Engine, Tally
@@ -125,6 +125,7 @@ def work(
 
     Raises:
         ConfigError: the ledger is not that of the run.
+        StoreError: results cannot be written; that counts against no volume.
     """
     total = len(run.wanted)
     tell = paced(progress) if progress else None
@@ -184,8 +185,14 @@ class _Job:
         return self.volume_of(self.claim.volume_id)
 
     def finish(self, detections: Detections, windows: int, background: int) -> None:
-        write_table(detections, self.claim.part)
-        self.claim.finish(len(detections), windows, background)
+        try:
+            write_table(detections, self.claim.part)
+            self.claim.finish(len(detections), windows, background)
+        except OSError as error:
+            raise StoreError(
+                f"results cannot be written to {self.claim.part.parent} ({error.strerror or error}): make space there, "
+                "or let it be written, and run the same again; what is done is kept"
+            ) from error
 
     def fail(self, error: Exception) -> None:
         """Bad input stays bad; what the machine lacked, it may have another time."""

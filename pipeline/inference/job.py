@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from pipeline.detections import Detections
-from pipeline.errors import CellscanError
+from pipeline.errors import CellscanError, StoreError
 from pipeline.volumes import Volume
 
 T = TypeVar("T")
@@ -44,10 +44,11 @@ def attempted(work: Callable[[], T]) -> T | Exception:
 
     Raises:
         torch.AcceleratorError: the device is gone for this process: every further scan would fail.
+        StoreError: nothing can be written, the same.
     """
     try:
         return work()
-    except torch.AcceleratorError:
+    except (torch.AcceleratorError, StoreError):
         raise
     except (CellscanError, ValueError, RuntimeError, OSError, MemoryError) as error:
         return error

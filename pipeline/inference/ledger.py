@@ -9,6 +9,7 @@ database's: machines whose clocks are wrong do no harm.
 import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -298,7 +299,7 @@ class Ledger:
 
     @outlasting
     def _give_back(self, claim: Claim, reason: str) -> None:
-        claim.part.unlink(missing_ok=True)
+        _clear(claim.part)
         with self._engine.begin() as connection:
             mine = self._mine() & (t.c.volume_id == claim.volume_id)
             failures = connection.execute(sql.select(t.c.failures).where(mine)).scalar_one() + 1
@@ -311,7 +312,7 @@ class Ledger:
 
     @outlasting
     def _end(self, claim: Claim, values: Mapping[str, Any]) -> None:
-        claim.part.unlink(missing_ok=True)
+        _clear(claim.part)
         with self._engine.begin() as connection:
             self._ended(connection, claim, values)
         self._held.drop(claim.volume_id, claim.attempt)
@@ -360,6 +361,12 @@ class Ledger:
 
     def _claimable(self, began: float) -> sql.ColumnElement[bool]:
         return (t.c.state == "pending") & (t.c.failed_at.is_(None) | (t.c.failed_at <= began))
+
+
+def _clear(part: Path) -> None:
+    # On a disk that nothing can be written to any more, the row is still to be let go of.
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

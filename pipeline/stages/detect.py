@@ -16,8 +16,9 @@ from pipeline.sources.ingest import IngestSummary
 from pipeline.stages.dicom_out import DICOM_FORMATS, DicomOut
 from pipeline.stages.experiment import volumes_below
 from pipeline.stages.export import Exported, check_formats, export
-from pipeline.stages.ingest import ingest_archive
+from pipeline.stages.ingest import archive_place, ingest_archive
 from pipeline.stages.levels import nearest_levels, without_pixel_size
+from pipeline.stages.out_folder import check_out, try_out
 from pipeline.tracking.registry import DIGEST_TAG, VersionRecord, resolve
 from pipeline.volumes import Volume
 
@@ -30,7 +31,8 @@ class DetectSummary:
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
     not read it; ``levels`` maps a level of a slide to why another one was taken; ``unfinished`` maps a scan to why it
     has no result yet. ``threshold``: detections below it are not
-    exported. ``not_written``: why a scan has no file of a format that was asked for, by ``name: format``. ``windows``
+    exported. ``not_written``: why a scan has no file of a format, by ``name: format``, or none
+    at all, by ``name: result``. ``windows``
     of all ``scans``, ``windows_skipped`` those that were background and not given to the network.
     """
 
@@ -51,10 +53,11 @@ class DetectSummary:
 
     def fullest_overlay(self) -> Path | None:
         """The picture of the scan with most detections."""
-        if not self.scans:
-            return None
-        fullest = max(self.scans, key=lambda scan: int(str(scan["detections"])))
-        return self.out / "overlays" / f"{fullest['volume_id']}.png"
+        drawn = [scan for scan in self.scans if self._overlay(scan).is_file()]
+        return self._overlay(max(drawn, key=lambda scan: int(str(scan["detections"])))) if drawn else None
+
+    def _overlay(self, scan: dict[str, object]) -> Path:
+        return self.out / "overlays" / f"{scan['volume_id']}.png"
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -122,9 +125,12 @@ def detect_archive(
     Raises:
         ModelError: there is no such version, or a worker failed.
         SourceError: there is nothing at ``archive``.
-        ConfigError: there is no such format.
+        ConfigError: there is no such format; ``out`` lies in ``archive``.
+        StoreError: ``out``, or the home folder, cannot be written.
     """
     check_formats(formats)
+    check_out(out, archive_place(archive, settings), settings.home)
+    try_out(out)
     prepared = prepare_detection(version, archive, settings, progress, only_failed)
     if hand_out is None:
         detect_here(prepared, settings, progress)

@@ -37,7 +37,7 @@ def detect_in_processes(
         run: what to do.
         settings: of the run.
         workers: how many; they share the processor's cores.
-        progress: called every second.
+        progress: called every second, or less often where so many scans are left that a look takes a while.
 
     Raises:
         ModelError: a worker failed, with its message, or they die again and again while nothing gets done.
@@ -45,7 +45,8 @@ def detect_in_processes(
     with Following(run, settings, progress) as following, _team(bundle_folder, run, settings, workers) as team:
         left, deaths = len(run.wanted), 0
         while team.working():
-            team.wait(_LOOK_SECONDS)
+            if not team.wait(_LOOK_SECONDS) and not following.is_due():
+                continue
             now = following.tell()
             deaths += team.replace_dead(following, now)
             deaths = deaths if now == left else 0
@@ -68,11 +69,12 @@ class _Team:
         """Whether one was alive when it was last looked at; one that died since will be replaced."""
         return any(member.returncode is None for member in self._members)
 
-    def wait(self, seconds: float) -> None:
-        """So long, or until a worker ends."""
-        alive = next(member for member in self._members if member.returncode is None)
+    def wait(self, seconds: float) -> bool:
+        """So long, or until a worker ends; whether one did."""
+        alive = [member for member in self._members if member.returncode is None]
         with suppress(subprocess.TimeoutExpired):
-            alive.wait(seconds)
+            alive[0].wait(seconds)
+        return any(member.poll() is not None for member in alive)
 
     def replace_dead(self, following: Following, left: int) -> int:
         """Start another one for each that was killed, as long as there is something left to do; how many.

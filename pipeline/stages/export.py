@@ -41,7 +41,8 @@ FORMATS = (_COCO, _SLICER, *DICOM_FORMATS)
 class Exported:
     """``counts``: volume id → detections at or above the version's threshold.
 
-    ``refused``: why a scan has no file of a format, by ``volume id: format``.
+    ``refused``: why a scan has no file of a format, by ``volume id: format``; where its result cannot be read, it has
+    none at all (``volume id: result``) and no count.
     """
 
     folder: Path
@@ -105,12 +106,16 @@ def export(
     documents: list[tuple[Volume, Detections]] = []
     for n, volume in enumerate(ready):
         result = results[volume.volume_id]
-        frame = pd.read_parquet(result)
-        detections = from_frame(frame, volume.volume_id, volume.grid, bundle.classes).above(bundle.threshold)
+        try:
+            detections = _read(result, volume, bundle)
+        except SourceError as error:
+            refused[f"{volume.volume_id}: result"] = str(error)
+            _remove(_files([volume.volume_id], formats), out)
+            continue
         counts[volume.volume_id] = len(detections)
         if len(detections):
             frames.append(to_frame(detections))
-        _export_one(volume, detections, (result, stamp), bundle, out)
+        refused |= _export_one(volume, detections, (result, stamp), bundle, out)
         refused |= _export_more(volume, detections, (result, stamp), formats, dicom, out)
         if _COCO in formats:
             documents.append((volume, detections))
@@ -144,6 +149,22 @@ def exported_before(out: Path, model: str, formats: Sequence[str] = ()) -> Expor
         return None
 
 
+def _read(result: Path, volume: Volume, bundle: Bundle) -> Detections:
+    """What is at or above the threshold.
+
+    Raises:
+        SourceError: the file is damaged, or cannot be read this time.
+    """
+    try:
+        frame = pd.read_parquet(result)
+        return from_frame(frame, volume.volume_id, volume.grid, bundle.classes).above(bundle.threshold)
+    except (OSError, ValueError, LookupError) as error:
+        raise SourceError(
+            f"its result cannot be read ({type(error).__name__}): see that {result} can be, or remove that file and "
+            "run the same again, which detects on the scan anew"
+        ) from error
+
+
 def _rows_of(stay: Mapping[str, int], out: Path) -> list[pd.DataFrame]:
     """The rows of these scans in the table that is there."""
     if not any(stay.values()):
@@ -166,7 +187,11 @@ def _leave_only(wanted: set[str], out: Path) -> None:
     former = _manifest(out / _SUMMARY) | _manifest(out / _BEGUN)
     # An export that is killed leaves no summary: the next one learns here what it may have written.
     _write(out / _BEGUN, json.dumps({"files": sorted(former | wanted)}).encode())
-    for name in former - wanted:
+    _remove(former - wanted, out)
+
+
+def _remove(names: Iterable[str], out: Path) -> None:
+    for name in names:
         (out / name).unlink(missing_ok=True)
 
 
@@ -188,19 +213,28 @@ def _stamp(out: Path, model: str) -> Path:
     return path
 
 
-def _export_one(volume: Volume, detections: Detections, sources: tuple[Path, Path], bundle: Bundle, out: Path) -> None:
+def _export_one(
+    volume: Volume, detections: Detections, sources: tuple[Path, Path], bundle: Bundle, out: Path
+) -> dict[str, str]:
+    """Write what is always written; why the overlay was not, as `_export_more` tells it."""
     geojson = out / "geojson" / f"{volume.volume_id}.geojson"
     overlay = out / "overlays" / f"{volume.volume_id}.png"
     labels = out / "labels" / f"{volume.volume_id}.tif"
     made = (geojson, overlay) if detections.outlines is None else (labels, geojson, overlay)
     if all(_newer(one, source) for one in made for source in sources):
-        return
+        return {}
     if detections.outlines is None:
         labels.unlink(missing_ok=True)
     else:
         _write_by(labels, lambda part: write_label_tiff(part, detections))
     _write_by(geojson, lambda part: write_geojson(part, detections))
-    _write(overlay, _overlay(volume, detections, bundle))
+    overlay.unlink(missing_ok=True)
+    try:
+        picture = _overlay(volume, detections, bundle)
+    except SourceError as error:  # damaged since it was detected on
+        return {f"{volume.volume_id}: overlays": str(error)}
+    _write(overlay, picture)
+    return {}
 
 
 def _overlay(volume: Volume, detections: Detections, bundle: Bundle) -> bytes:

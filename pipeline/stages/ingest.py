@@ -12,6 +12,7 @@ from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.deidentification.options import DeidentifyOptions
 from pipeline.sources.ingest import IngestSummary, ingest
+from pipeline.sources.walk import archive_root
 
 
 def ingest_archive(
@@ -75,6 +76,19 @@ def _without_patients(
 def is_address(archive: Path | str) -> bool:
     """Whether an archive is a server's address and no path."""
     return isinstance(archive, str) and archive.startswith(("http://", "https://"))
+
+
+def archive_place(archive: Path | str, settings: Settings) -> Path:
+    """Where the scans of an archive lie, or will when they have been fetched.
+
+    Raises:
+        SourceError: there is nothing at ``archive``; the address is none.
+    """
+    if not is_address(archive):
+        return archive_root(source_folder(archive, settings))
+    from pipeline.sources.network.mirror import mirror_folder
+
+    return mirror_folder(settings.home, str(archive))
 
 
 def source_folder(source: str | Path, settings: Settings) -> Path:

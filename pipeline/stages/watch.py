@@ -8,20 +8,21 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import OperationalError
 
-from pipeline.errors import CellscanError, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.sources.settling import Clock, Settling
 from pipeline.stages.detect import HandOut
 from pipeline.stages.export import check_formats
+from pipeline.stages.out_folder import check_out
+from pipeline.stages.passing import MAY_PASS
 from pipeline.stages.watch_round import Round, Watcher, WatchOptions
 from pipeline.stages.watch_source import watched_source
 
 _LONGEST_PAUSE_SECONDS = 3600.0
-# What may pass. Anything else is a mistake of the program, or a device that is gone for this process.
-_MAY_PASS = (CellscanError, OSError, OperationalError, MemoryError, torch.OutOfMemoryError)
+# Other errors of torch tell of a device that is gone for this process.
+_MAY_PASS = (*MAY_PASS, torch.OutOfMemoryError)
 Wait = Callable[[float], None]
 
 
@@ -73,8 +74,8 @@ def watch(
     check_formats(options.formats)
     watched = watched_source(source, options.where, settings, Settling(options.settle, clock))
     out = out.expanduser().resolve()
-    if watched.root is not None and _is_watched(out, watched.root, settings.home):
-        raise ConfigError(f"--out {out} lies in the watched folder: results would be taken for scans; name another")
+    if watched.root is not None:
+        check_out(out, watched.root, settings.home)
     with _alone_in(out):
         watcher = Watcher(version, watched, out, settings, options, hand_out, clock)
         yield from _rounds(watcher, options, progress, wait)
@@ -105,11 +106,6 @@ def _rounds(
         if options.once and (looks > 1 or not done.waiting):
             return
         wait(options.settle if done.waiting and (options.once or options.settle < options.every) else options.every)
-
-
-def _is_watched(out: Path, root: Path, home: Path) -> bool:
-    """Whether what lies in ``out`` would be taken for scans of ``root``; the home folder below it never is."""
-    return out.is_relative_to(root) and not (home.is_relative_to(root) and out.is_relative_to(home))
 
 
 @contextmanager

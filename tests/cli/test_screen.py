@@ -1,6 +1,9 @@
 import errno
+import io
 import json
 import math
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +56,21 @@ def test_without_json_only_the_lines_are_on_stdout(capfd):
         screen.say("2 files", "[bold]no markup[/bold] :warning:")
         screen.give({"files": 2})
     assert capfd.readouterr().out == "2 files\n[bold]no markup[/bold] :warning:\n"
+
+
+def test_a_name_that_is_not_utf8_is_shown_and_ends_nothing(monkeypatch):
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "strict") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    name = os.fsdecode(b"scan \xff \xc3\xa9.png")
+    with Screen() as screen:
+        screen.say(name)
+    with pytest.raises(typer.Exit), Screen():
+        raise GeometryError(name)
+    for stream in (out, err):
+        stream.flush()
+    assert out.buffer.getvalue().decode() == "scan \\udcff é.png\n"
+    assert err.buffer.getvalue().decode() == "error: scan \\udcff é.png\n"
 
 
 def test_long_lines_are_not_broken(capfd):

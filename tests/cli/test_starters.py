@@ -29,7 +29,7 @@ def test_a_named_starter_shows_its_card(cellscan, shelf):
 
 def test_an_unknown_starter_is_an_error_that_names_those_there_are(cellscan, shelf, tmp_path):
     put_starter(shelf, "discs", tiny_2d())
-    outcome = cellscan("detect", "starter/cells", tmp_path, "--out", tmp_path / "out")
+    outcome = cellscan("detect", "starter/cells", shelf, "--out", tmp_path / "out")
     assert outcome.code == 1
     assert outcome.stderr == (
         "error: no starter model 'starter/cells'; starter models that come with cellscan: starter/discs\n"

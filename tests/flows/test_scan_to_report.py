@@ -12,6 +12,7 @@ from prefect.exceptions import ParameterTypeError
 from flows.compare import compare
 from flows.parameters import Experiment
 from flows.scan_to_report import scan_to_report
+from pipeline.errors import ConfigError
 from pipeline.stages.detect import detect_archive
 from pipeline.stages.evaluate import evaluate_version
 from pipeline.stages.train import train_version
@@ -131,6 +132,11 @@ def test_champion_predicts_in_a_fresh_process_that_knows_only_the_store(place, o
 def test_parameters_are_checked_before_anything_runs(experiments):
     with pytest.raises(ParameterTypeError):
         scan_to_report.validate_parameters({"experiments": experiments})
+
+
+def test_results_among_the_scans_are_refused_before_anything_runs(place):
+    with pytest.raises(ConfigError, match="lies in the folder of the scans"):
+        scan_to_report.fn([Experiment(path=place.experiment)], out=place.archive / "results")
 
 
 def test_version_without_number_or_alias_is_refused(server):

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,11 @@ from pipeline.detections.table import from_frame, to_frame
 from pipeline.detectors.bundle import Bundle
 from pipeline.detectors.centre import CentreDetector
 from pipeline.detectors.maps import Maps
+from pipeline.errors import StoreError
 from pipeline.geometry import Grid
 from pipeline.inference.archive import detect_volumes
 from pipeline.inference.detect import VolumeDetector, detect_prepared
-from pipeline.inference.ledger import MAX_FAILURES
+from pipeline.inference.ledger import MAX_FAILURES, Ledger
 from pipeline.settings import Settings
 from tests.experiments import tiny_2d, tiny_3d
 from tests.phantoms import awkward_grid, blob, volume_with
@@ -155,6 +157,24 @@ def test_what_failed_for_a_passing_reason_is_tried_again_and_in_the_end_quaranti
     for _ in range(MAX_FAILURES):
         last = detect_volumes(failing, "m/2", volumes, settings)
     assert last.quarantined == {volumes[0].volume_id: "OutOfMemoryError: no memory left (tried 3 times)"}
+
+
+@pytest.mark.parametrize("step", ["pipeline.inference.archive.write_table", "pipeline.inference.ledger._sync"])
+def test_a_full_disk_ends_the_run_and_is_no_scans_fault(archive, monkeypatch, step):
+    detector, volumes, settings = archive
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, full)
+        for _ in range(MAX_FAILURES + 1):
+            with pytest.raises(StoreError, match=r"results cannot be written to .*No space left.*: make space there"):
+                detect_volumes(detector, "m/1", volumes, settings)
+    with Ledger.of(settings, "m/1", detector.config.digest()) as ledger:
+        rows = ledger.rows([volume.volume_id for volume in volumes])
+        assert [(row.state, row.failures) for row in rows.values()] == [("pending", 0)] * 4
+    assert detect_volumes(detector, "m/1", volumes, settings).detected_now == 4
 
 
 def test_a_run_that_the_user_stops_gives_its_volume_back(archive):

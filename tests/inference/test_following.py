@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.inference.archive import begin_run
 from pipeline.inference.following import Following
+from pipeline.inference.ledger import Ledger
 from pipeline.settings import Settings
 
 VOLUMES = ["a", "b", "c", "d"]
@@ -45,3 +46,23 @@ def test_who_stops_following_by_an_error_stops_the_workers(settings):
         with pytest.raises(KeyboardInterrupt), Following(run, settings, None):
             raise KeyboardInterrupt
         assert ledger.is_cancelled(run.name)
+
+
+def test_the_longer_a_look_takes_the_rarer_they_are(settings, monkeypatch):
+    clock, took = [100.0], [0.0]
+    look = Ledger.open
+
+    def slow(*given):
+        clock[0] += took[0]
+        return look(*given)
+
+    monkeypatch.setattr(Ledger, "open", slow)
+    run = begin_run("m/1", "config", VOLUMES, settings)
+    with Following(run, settings, None, lambda: clock[0]) as following:
+        assert following.is_due()
+        took[0] = 0.25
+        following.tell()
+        clock[0] += 12.4
+        assert not following.is_due()
+        clock[0] += 0.2
+        assert following.is_due()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.inference.archive import work
+from pipeline.inference.following import Following
 from pipeline.settings import Runner
 from pipeline.stages import detect_worker
 from pipeline.stages.detect import detect_archive, detect_here, finish_detection, prepare_detection
@@ -65,6 +66,17 @@ def test_workers_of_which_one_is_killed_give_the_bytes_of_a_single_one(tracked, 
     assert files(tmp_path / "a" / "detections", "") == files(tmp_path / "b" / "detections", "")
     assert told[0] == (0, SCANS, "detecting")
     assert told[-1][:2] == (SCANS, SCANS)
+
+
+def test_between_looks_that_take_long_workers_are_left_to_work_and_their_ends_are_seen(
+    tracked, register, scans, monkeypatch
+):
+    prepared, told = prepare_detection(f"cells/{register(8)}", scans, tracked), []
+    monkeypatch.setattr(Following, "is_due", lambda following: False)
+    detect_in_processes(prepared.record.bundle_folder, prepared.run, tracked, 2, lambda *one: told.append(one[:2]))
+    assert told[0] == (0, SCANS)
+    assert told[-1] == (SCANS, SCANS)
+    assert len(told) <= 3  # at the beginning, and when a worker ended
 
 
 def test_workers_that_die_again_and_again_before_anything_is_done_end_the_run(

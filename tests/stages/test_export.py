@@ -69,6 +69,22 @@ def test_files_of_an_export_that_was_killed_are_removed_too(begin, volumes, tmp_
     assert not (tmp_path / "out" / ".begun.json").exists()
 
 
+def test_a_damaged_volume_or_result_is_told_and_costs_the_others_nothing(begin, volumes, tmp_path):
+    out, (fine, unseen, unread) = tmp_path / "out", volumes
+    begin(volumes).write_summary({})
+    results = {volume.volume_id: tmp_path / f"{volume.volume_id}.parquet" for volume in volumes}
+    results[unread.volume_id].write_bytes(b"cut")
+    unseen.array_path.write_bytes(b"not an array")
+    (out / "overlays" / f"{unseen.volume_id}.png").unlink()
+    again = export(volumes, results, _BUNDLE, "cells/1", out)
+    again.write_summary({})
+    assert again.counts == {fine.volume_id: 0, unseen.volume_id: 0}
+    assert list(again.refused) == [f"{unseen.volume_id}: overlays", f"{unread.volume_id}: result"]
+    assert "cannot be read (ArrowInvalid)" in again.refused[f"{unread.volume_id}: result"]
+    assert {path.stem for path in (out / "overlays").iterdir()} == {fine.volume_id}
+    assert {path.stem for path in (out / "geojson").iterdir()} == {fine.volume_id, unseen.volume_id}
+
+
 @pytest.mark.parametrize("summary", ['{"files": ["../notes.png", "notes.png", "overlays/../notes.png", 3]}', "[]", "{"])
 def test_a_summary_that_is_not_ours_removes_nothing(begin, volumes, tmp_path, summary):
     out = tmp_path / "out"

@@ -295,7 +295,7 @@ def test_once_fails_with_the_failure(crowned, out):
     ("source", "results", "options", "error", "message"),
     [
         ("none", "out", {}, SourceError, "no data at"),
-        ("scans", "scans/results", {}, ConfigError, "lies in the watched folder"),
+        ("scans", "scans/results", {}, ConfigError, "lies in the folder of the scans"),
         ("scans", "out", {"where": {"Modality": "CT"}}, SourceError, "--where chooses studies"),
         ("scans", "out", {"formats": ("pdf",)}, ConfigError, "a format must be one of"),
     ],

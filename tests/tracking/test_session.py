@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline.errors import TrackingError
+from pipeline.process import host
 from pipeline.tracking import reaper
-from pipeline.tracking.reaper import PROCESS_TAG, end_dead_runs, owner_tags
+from pipeline.tracking.reaper import HOST_TAG, MACHINE_TAG, PROCESS_TAG, end_dead_runs, owner_tags
 from pipeline.tracking.run import tracked_run
 from pipeline.tracking.session import connect, prepare
 
@@ -91,14 +92,16 @@ def test_sigterm_ends_the_run_and_the_process(settings):
     assert connect(settings).get_run(run_id).info.status == "KILLED"
 
 
-def test_runs_of_living_processes_and_of_other_hosts_go_on(settings):
+def test_runs_of_living_processes_of_other_containers_and_of_who_knows_where_go_on(settings):
     client = connect(settings)
     prepare(settings)
     experiment = client.create_experiment("cells")
     mine = client.create_run(experiment, tags=owner_tags()).info.run_id
-    elsewhere = client.create_run(experiment, tags={"cellscan.host": "elsewhere", PROCESS_TAG: "1:1"}).info.run_id
+    container = owner_tags() | {MACHINE_TAG: f"{host()},another boot,pid:[1]", PROCESS_TAG: "1:1"}
+    elsewhere = client.create_run(experiment, tags=container).info.run_id
+    former = client.create_run(experiment, tags={HOST_TAG: host(), PROCESS_TAG: "1:1"}).info.run_id
     assert end_dead_runs(client) == ()
-    assert {client.get_run(run_id).info.status for run_id in (mine, elsewhere)} == {"RUNNING"}
+    assert {client.get_run(run_id).info.status for run_id in (mine, elsewhere, former)} == {"RUNNING"}
 
 
 def test_reused_pid_is_another_process(settings):

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.cli.versions import parse_version
 from pipeline.errors import ModelError
+from pipeline.stages.versions import parse_version
 
 
 @pytest.mark.parametrize("text", ["lesions/3", "models:/lesions/3"])
