@@ -30,10 +30,9 @@ class DetectSummary:
     ``scans`` has one entry a scan that was detected on: ``volume_id``, ``name``, ``path`` (relative to the archive),
     ``detections``. ``quarantined`` maps file or scan to the reason; ``unsuited`` maps a scan to why this version does
     not read it; ``levels`` maps a level of a slide to why another one was taken; ``unfinished`` maps a scan to why it
-    has no result yet. ``threshold``: detections below it are not
-    exported. ``not_written``: why a scan has no file of a format, by ``name: format``, or none
-    at all, by ``name: result``. ``windows``
-    of all ``scans``, ``windows_skipped`` those that were background and not given to the network.
+    has no result yet. ``threshold``: detections below it are not exported. ``not_written``: why a scan has no file of a
+    format, by ``name: format``, or none at all, by ``name: result``. ``windows`` of all ``scans``, ``windows_skipped``
+    those that were background and not given to the network.
     """
 
     model: str
