@@ -185,9 +185,9 @@ def test_boxes_on_a_case_with_masks_are_scored_without_them(tmp_path):
 
 class _Perfect:
     def __init__(self, case, outlines=True):
-        self.case, self.outlines = case, outlines
+        self.case, self.outlines, self.config = case, outlines, star_config()
 
-    def detect(self, array, grid, volume_id):
+    def detect(self, array, grid, volume_id, preprocessing):
         instances = self.case.instances.whole
         boxes = self.case.annotations.boxes
         at = torch.as_tensor(np.round(boxes.centres)).float()
