@@ -8,7 +8,7 @@ import torch
 from pipeline.config.experiment import ExperimentConfig
 from pipeline.detectors.detector import Detector
 from pipeline.geometry import Boxes, Grid
-from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
+from pipeline.inference.windows import WindowPlan, pad_to, windows_of
 from pipeline.transforms.preprocessing import prepare
 from pipeline.types import Image
 
@@ -47,8 +47,7 @@ class Windows:
 
     @classmethod
     def of(cls, network: Detector, config: ExperimentConfig, scan: NetworkScan) -> "Windows":
-        inference = config.inference
-        plan = plan_windows(scan.grid.shape, inference.window, inference.overlap, network.coarsest_stride)
+        plan = windows_of(config, scan.grid.shape, network.coarsest_stride)
         device = next(network.parameters()).device
         return cls(plan, pad_to(scan.image.to(device), plan.padded), scan.grid)
 

@@ -188,7 +188,7 @@ def detect_prepared(
     """Detect on network input ``(channel, i, j[, k])`` lying on ``network_grid``; results are on ``grid``."""
     inference = config.inference
     device = next(network.parameters()).device
-    scan = Scan.of(volume_id, image.to(device), network_grid, grid, inference, network.coarsest_stride)
+    scan = Scan.of(volume_id, image.to(device), network_grid, grid, config, network.coarsest_stride)
     windows = [(scan, number) for number in range(len(scan))]
     batches = (windows[first : first + inference.batch_size] for first in range(0, len(windows), inference.batch_size))
     return detections_of(scan, [found for batch in batches for found in look(network, config, batch)], config)

@@ -16,7 +16,7 @@ from pipeline.inference.glass import Glass, glass_range
 from pipeline.inference.lattice import sampled
 from pipeline.inference.parts import Part, parts_of
 from pipeline.inference.scan import Scan
-from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
+from pipeline.inference.windows import WindowPlan, pad_to, windows_of
 from pipeline.transforms.along import Along
 from pipeline.transforms.preprocessing import along, needed, network_grid, prepare, prepare_region, scaled, window_of
 from pipeline.types import Image
@@ -91,7 +91,7 @@ class Preparing:
         """All of a volume ``(channel, i, j[, k])`` on ``grid``; ``preprocessing`` instead of the network's own."""
         working = self._working(grid)
         made = prepare(image, working, preprocessing or self._config.preprocessing, self._device)
-        scan = Scan.of(volume_id, made.image, made.grid, working, self._config.inference, self._multiple)
+        scan = Scan.of(volume_id, made.image, made.grid, working, self._config, self._multiple)
         return self._with_ends(replace(scan, own_grid=grid))
 
     def divide(self, volume: Volume) -> Division:
@@ -99,10 +99,10 @@ class Preparing:
 
         A volume in 3D is always whole: it is resampled as a whole.
         """
-        preprocessing, inference = self._config.preprocessing, self._config.inference
+        preprocessing = self._config.preprocessing
         working = self._working(volume.grid)
         network = network_grid(working, preprocessing)
-        plan = plan_windows(network.shape, inference.window, inference.overlap, self._multiple)
+        plan = windows_of(self._config, network.shape, self._multiple)
         resampled = volume.grid.dims == 2 and network is not working
         stored = volume.channels * (volume.dtype.itemsize + _BYTES_A_RESAMPLED * resampled)
         each = stored * prod(volume.grid.shape) / prod(network.shape) + _BYTES_A_VOXEL * preprocessing.channels

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pipeline.config.detector import InferenceConfig
+from pipeline.config.experiment import ExperimentConfig
 from pipeline.detectors.detector import Candidates, View
 from pipeline.geometry import Grid
 from pipeline.inference.parts import Part
-from pipeline.inference.windows import WindowPlan, pad_to, plan_windows
+from pipeline.inference.windows import WindowPlan, pad_to, windows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Scan:
         image: torch.Tensor,
         network_grid: Grid,
         grid: Grid,
-        inference: InferenceConfig,
+        config: ExperimentConfig,
         multiple: tuple[int, ...],
     ) -> "Scan":
         """Plan the windows of network input ``(channel, i, j[, k])``; their edges are multiples of ``multiple``."""
-        plan = plan_windows(tuple(image.shape[1:]), inference.window, inference.overlap, multiple)
+        plan = windows_of(config, tuple(image.shape[1:]), multiple)
         padded = pad_to(image.to(torch.float32), plan.padded)
         return cls(volume_id, padded, plan, Part.whole(plan), network_grid, grid, grid)
 

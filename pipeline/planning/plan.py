@@ -6,10 +6,9 @@ from math import prod
 from typing import Any
 
 from pipeline.config import ExperimentConfig
-from pipeline.config.detector import InferenceConfig
 from pipeline.datasets.select import select_volumes
 from pipeline.errors import DatasetError
-from pipeline.inference.windows import plan_windows
+from pipeline.inference.windows import windows_of
 from pipeline.planning import balance, budget, judging, network, variation
 from pipeline.planning.choice import Choice, number, numbers
 from pipeline.planning.cost import Cost, cost_of
@@ -140,16 +139,16 @@ def _finished(
         batch = budget.batch_size(cost, objects, device)
         seconds = measured_seconds(drafted, batch, device)
         cost = cost.measured(seconds, device, batch)
-    voxels = _voxels_seen(pixels, drafted.inference) * validating
+    voxels = _voxels_seen(pixels, drafted) * validating
     trained = budget.training(fingerprint, cost, device, objects, wish.minutes, voxels, prod(patch))
     choices = sorted((*others, *trained), key=lambda one: _SECTIONS.index(one.key.partition(".")[0]))
     return Plan(fingerprint, tuple(choices), _config(wish.name, choices), device)
 
 
-def _voxels_seen(pixels: network.Pixels, inference: InferenceConfig) -> int:
+def _voxels_seen(pixels: network.Pixels, drafted: ExperimentConfig) -> int:
     """Of a usual scan, in windows that overlap."""
     shape = tuple(max(round(n), 1) for n in pixels.shape)
-    plan = plan_windows(shape, inference.window, inference.overlap, (1,) * len(shape))
+    plan = windows_of(drafted, shape, (1,) * len(shape))
     return len(plan.starts) * prod(plan.size)
 
 

@@ -1,11 +1,15 @@
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inference.windows import pad_to, plan_windows
+from pipeline.config import load_experiment
+from pipeline.inference.windows import pad_to, plan_windows, windows_of
+
+CELLS = Path(__file__).parents[2] / "configs" / "experiments" / "demo_cells_2d.yaml"
 
 
 @given(st.integers(1, 300), st.integers(8, 96), st.floats(0, 0.8), st.sampled_from([1, 2, 4, 8]))
@@ -43,3 +47,21 @@ def test_neighbours_share_at_least_the_overlap_but_for_one_step_of_the_network(v
     plan = plan_windows((voxels,), (window,), overlap, (multiple,))
     steps = [second[0] - first[0] for first, second in itertools.pairwise(plan.starts)]
     assert all(step <= max(plan.size[0] * (1 - overlap), multiple) for step in steps)
+
+
+@given(st.integers(1, 100), st.integers(1, 64), st.sampled_from([1, 4, 8]))
+def test_no_window_is_smaller_than_the_least(voxels, least, multiple):
+    plan = plan_windows((voxels,), (64,), 0.25, (multiple,), (least,))
+    assert plan.size[0] >= min(max(voxels, least), 64)
+    assert (plan.cores[0][0][0], plan.cores[-1][0][1]) == (-float("inf"), float("inf"))
+    if voxels >= least:
+        assert plan == plan_windows((voxels,), (64,), 0.25, (multiple,))
+
+
+def test_an_image_smaller_than_a_training_patch_is_padded_as_training_pads_it():
+    changes = ["sampling.patch=[48,48]", "inference.window=[64,24]", "inference.overlap=0.25"]
+    config = load_experiment(CELLS, changes)
+    plan = windows_of(config, (30, 10), (8, 8))
+    assert plan.size == (48, 24), "the patch, but no more than one window"
+    assert len(plan.starts) == 1
+    assert windows_of(config, (100, 100), (8, 8)) == plan_windows((100, 100), (64, 24), 0.25, (8, 8))

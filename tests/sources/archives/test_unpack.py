@@ -203,7 +203,12 @@ def test_cut_or_damaged_archive_is_refused_as_a_whole(tmp_path, data):
 @pytest.mark.parametrize(
     "data",
     [b"", b"text", gzip.compress(b"no tar at all" * 100), b"7z\xbc\xaf\x27\x1c" + b"\0" * 99],
-    ids=["nothing", "text", "gzip of text", "7z"],  # of their own: gzip writes the time, and parallel runs compare names
+    ids=[
+        "nothing",
+        "text",
+        "gzip of text",
+        "7z",
+    ],  # gzip writes the time, and parallel runs compare names
 )
 def test_what_is_no_archive_is_refused(tmp_path, data):
     _refused(tmp_path, data, "zip or tar archive|no tar")
